@@ -1,0 +1,6 @@
+"""What a codec is trained to lower."""
+
+from mixcodec.losses.adversarial import discriminator_loss, feature_loss, generator_loss
+from mixcodec.losses.spectral import Spectral
+
+__all__ = ["Spectral", "discriminator_loss", "feature_loss", "generator_loss"]

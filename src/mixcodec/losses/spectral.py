@@ -1,0 +1,74 @@
+"""Distances between waves in the short-time spectrum, at several resolutions."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+FLOOR = 1e-5  # under which a mel band counts as silent
+
+
+def mel_matrix(sample_rate: int, window: int, bands: int) -> torch.Tensor:
+    """Triangular mel filters (window // 2 + 1, bands), each of unit sum; mel by O'Shaughnessy's 2595 log10(1 + f / 700)."""
+    top = 2595 * math.log10(1 + sample_rate / 2 / 700)
+    edges = 700 * (10 ** (torch.linspace(0, top, bands + 2, dtype=torch.float64) / 2595) - 1)
+    f = torch.linspace(0, sample_rate / 2, window // 2 + 1, dtype=torch.float64)[:, None]
+    rise = (f - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    fall = (edges[2:] - f) / (edges[2:] - edges[1:-1])
+    filters = torch.minimum(rise, fall).clamp(min=0)
+    narrow = filters.sum(0) == 0  # a band between two bins takes the nearest one
+    filters[:, narrow] = torch.nn.functional.one_hot(
+        (f - edges[1:-1]).abs().argmin(0)[narrow], window // 2 + 1
+    ).T.to(filters)
+    return (filters / filters.sum(0)).float()
+
+
+class Spectral(torch.nn.Module):
+    """Three distances between waves (B, N), each the mean over `windows` (samples; hop half a window):
+
+    - `mel`: mean absolute difference of natural-log mel magnitudes (Kong et al., 2020, HiFi-GAN; multi-scale as Kumar
+      et al., 2023, High-Fidelity Audio Compression with Improved RVQGAN);
+    - `magnitude`: squared difference of magnitudes to the power `power`, over the target's energy in the same measure
+      (the multi-resolution STFT loss of Yamamoto et al., 2020, Parallel WaveGAN, with a power in place of the logarithm);
+    - `complex`: the same with phases kept (Braun, Tashev, 2020, A consolidated view of loss functions for supervised
+      deep learning-based speech enhancement).
+
+    Windows start at a random offset under one hop, drawn anew at every call in training, so that a coarse hop sees every alignment.
+    """
+
+    def __init__(
+        self, sample_rate: int, windows: Sequence[int] = (256, 512, 1024), bands: Sequence[int] = (20, 40, 80), power: float = 0.3
+    ) -> None:
+        super().__init__()
+        self.windows, self.power = tuple(windows), power
+        for window, count in zip(windows, bands, strict=True):
+            self.register_buffer(f"taper_{window}", torch.hann_window(window) / math.sqrt(3 * window / 8), persistent=False)
+            self.register_buffer(f"mel_{window}", mel_matrix(sample_rate, window, count), persistent=False)
+
+    def forward(self, estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        totals = {"mel": estimate.new_zeros(()), "magnitude": estimate.new_zeros(()), "complex": estimate.new_zeros(())}
+        with torch.autocast(estimate.device.type, enabled=False):
+            for window in self.windows:
+                offset = int(torch.randint(window // 2, ())) if self.training else 0
+                for name, value in self._at(window, estimate[:, offset:].float(), target[:, offset:].float()).items():
+                    totals[name] = totals[name] + value / len(self.windows)
+        return totals
+
+    def _at(self, window: int, estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        mel: torch.Tensor = getattr(self, f"mel_{window}")
+        with torch.no_grad():
+            re, im, mag, gain, bands = self._spectrum(window, target, mel)
+            energy = (mag * gain).square().mean()
+        re_, im_, mag_, gain_, bands_ = self._spectrum(window, estimate, mel)
+        away = (re_ * gain_ - re * gain).square() + (im_ * gain_ - im * gain).square()
+        return {
+            "mel": (bands_ - bands).abs().mean(),
+            "magnitude": (mag_ * gain_ - mag * gain).square().mean() / energy,
+            "complex": away.mean() / energy,
+        }
+
+    def _spectrum(self, window: int, wave: torch.Tensor, mel: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        frames = wave.unfold(-1, window, window // 2) * getattr(self, f"taper_{window}")
+        re, im = torch.view_as_real(torch.fft.rfft(frames, norm="ortho")).unbind(-1)
+        mag = (re * re + im * im + 1e-9).sqrt()
+        return re, im, mag, mag ** (self.power - 1), (mag @ mel).clamp(min=FLOOR).log()

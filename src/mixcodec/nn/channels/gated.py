@@ -1,0 +1,24 @@
+"""The gated linear unit."""
+
+import torch
+import torch.nn.functional as F
+
+from mixcodec.nn.channels.base import CHANNELS
+
+
+@CHANNELS.register("gated")
+class Gated(torch.nn.Module):
+    """down(silu(gate(x)) * up(x)) with `expansion` times the channels between.
+
+    Shazeer, 2020, GLU Variants Improve Transformer.
+    """
+
+    def __init__(self, channels: int, expansion: float = 8 / 3) -> None:
+        super().__init__()
+        hidden = round(channels * expansion)
+        self.up = torch.nn.Linear(channels, 2 * hidden, bias=False)
+        self.down = torch.nn.Linear(hidden, channels, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gate, value = self.up(x).chunk(2, -1)
+        return self.down(F.silu(gate) * value)

@@ -1,0 +1,20 @@
+"""The two-layer perceptron."""
+
+import torch
+import torch.nn.functional as F
+
+from mixcodec.nn.channels.base import CHANNELS
+
+
+@CHANNELS.register("mlp")
+class Mlp(torch.nn.Module):
+    """Linear, GELU, linear, with `expansion` times the channels between."""
+
+    def __init__(self, channels: int, expansion: float = 4) -> None:
+        super().__init__()
+        hidden = round(channels * expansion)
+        self.up = torch.nn.Linear(channels, hidden)
+        self.down = torch.nn.Linear(hidden, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.down(F.gelu(self.up(x), approximate="tanh"))

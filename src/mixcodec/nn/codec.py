@@ -1,0 +1,105 @@
+"""The codec: transform, encoder, quantizer, decoder.
+
+    wave --transform--> frames --encoder--> latents --quantizer--> codes
+    codes --quantizer--> latents --decoder--> frames --transform--> wave, `delay` samples behind
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from mixcodec.errors import ConfigError
+from mixcodec.nn.metaformer import Stack
+from mixcodec.nn.quantizers import QUANTIZERS
+from mixcodec.nn.state import State, inside, scoped
+from mixcodec.nn.transforms import TRANSFORMS
+from mixcodec.registry import nearest
+
+OPTIONS = ["sample_rate", "transform", "encoder", "quantizer", "decoder", "latent"]
+STACK_OPTIONS = ["width", "stages"]
+
+
+class Reconstruction(NamedTuple):
+    """A training pass over waves (B, T * hop)."""
+
+    wave: torch.Tensor  # (B, T * hop), `delay` samples behind the input
+    codes: torch.Tensor  # (B, T, K)
+    loss: torch.Tensor  # of the quantizer
+    usage: torch.Tensor  # (K,)
+
+
+class CodecNet(torch.nn.Module):
+    """A codec described wholly by a nested dict of parts (the `codec` entry of a recipe and of a `config.json`).
+
+    `encode` and `decode` take blocks of whole frames and carry state. Raises ConfigError for an unknown part or option.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        for name in config:
+            if name not in OPTIONS:
+                raise ConfigError(f"a codec has no option {name!r}: {nearest(name, OPTIONS)}")
+        if missing := [name for name in OPTIONS if name not in config]:
+            raise ConfigError(f"a codec needs {', '.join(map(repr, missing))}")
+        self.config = dict(config)
+        self.sample_rate, latent = int(config["sample_rate"]), int(config["latent"])
+        self.transform = TRANSFORMS.build(config["transform"])
+        self.encoder = self._stack("encoder", self.transform.feature_channels, latent)
+        self.quantizer = QUANTIZERS.build(config["quantizer"], channels=latent)
+        self.decoder = self._stack("decoder", latent, self.transform.coefficients)
+        self.hop, self.delay = self.transform.hop, self.transform.delay
+        self.codebooks, self.codebook_size = self.quantizer.codebooks, self.quantizer.size
+
+    def _stack(self, name: str, inputs: int, outputs: int) -> Stack:
+        options = self.config[name]
+        for option in options:
+            if option not in STACK_OPTIONS:
+                raise ConfigError(f"{name} has no option {option!r}: {nearest(option, STACK_OPTIONS)}")
+        stack = Stack(inputs, outputs, **options)
+        if not stack.causal:
+            raise ConfigError(f"{name}: every mixer must be causal, for a codec streams")
+        return stack
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.sample_rate / self.hop
+
+    def latents(self, wave: torch.Tensor) -> torch.Tensor:
+        """What the quantizer sees, (B, T, latent), of whole waves (B, T * hop)."""
+        return self.encoder(self.transform.features(self.transform.wave_to_frames(wave)))
+
+    def forward(self, wave: torch.Tensor, active: torch.Tensor | None = None, quantize: bool = True) -> Reconstruction:
+        """Encodes, quantizes with `active` (B,) codebooks an item (all if None), decodes: for training.
+
+        Without `quantize` the latents go to the decoder as they are, and there are no codes (K = 0).
+        """
+        latents = self.latents(wave)
+        if not quantize:
+            wave = self.transform.frames_to_wave(self.decoder(latents))
+            return Reconstruction(wave, latents.new_zeros(*latents.shape[:2], 0).long(), wave.new_zeros(()), wave.new_zeros(1))
+        codes, vectors, loss, usage = self.quantizer(latents, active)
+        frames = self.decoder(vectors)
+        return Reconstruction(self.transform.frames_to_wave(frames), codes, loss, usage)
+
+    def encoder_state(self, batch: int) -> State:
+        states = {"transform": self.transform.analysis_state(batch), "net": self.encoder.initial_state(batch)}
+        return {name: t for prefix, state in states.items() for name, t in scoped(prefix, state).items()}
+
+    def encode(self, wave: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """Codes (B, T, K) of the next T frames, wave (B, T * hop)."""
+        frames, transform = self.transform.analyse(wave, inside("transform", state))
+        latents, net = self.encoder.step(self.transform.features(frames), inside("net", state))
+        return self.quantizer.vectors_to_codes(latents), scoped("transform", transform) | scoped("net", net)
+
+    def decoder_state(self, batch: int) -> State:
+        states = {"transform": self.transform.synthesis_state(batch), "net": self.decoder.initial_state(batch)}
+        return {name: t for prefix, state in states.items() for name, t in scoped(prefix, state).items()}
+
+    def decode(self, codes: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """Wave (B, T * hop), `delay` samples behind, of the first k codebooks' codes (B, T, k)."""
+        vectors = self.quantizer.codes_to_vectors(codes)
+        frames, net = self.decoder.step(vectors, inside("net", state))
+        wave, transform = self.transform.synthesise(frames, inside("transform", state))
+        return wave, scoped("transform", transform) | scoped("net", net)

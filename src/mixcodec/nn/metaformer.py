@@ -1,0 +1,97 @@
+"""The MetaFormer: block, stage, stack."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from mixcodec.errors import ConfigError
+from mixcodec.nn.channels import CHANNELS
+from mixcodec.nn.mixers import MIXERS
+from mixcodec.nn.state import State, inside, scoped
+from mixcodec.registry import nearest
+
+
+class Block(torch.nn.Module):
+    """x + a * mixer(norm(x)), then x + b * channel(norm(x)), with learned scales a and b a channel.
+
+    Yu et al., 2022, MetaFormer Is Actually What You Need for Vision; the scales are LayerScale (Touvron et al., 2021,
+    Going deeper with Image Transformers).
+    """
+
+    def __init__(
+        self, channels: int, mixer: Mapping[str, Any] | str, channel: Mapping[str, Any] | str, scale: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.mixer_norm = torch.nn.LayerNorm(channels)
+        self.mixer = MIXERS.build(mixer, channels=channels)
+        self.mixer_scale = torch.nn.Parameter(torch.full((channels,), scale))
+        self.channel_norm = torch.nn.LayerNorm(channels)
+        self.channel = CHANNELS.build(channel, channels=channels)
+        self.channel_scale = torch.nn.Parameter(torch.full((channels,), scale))
+
+    def initial_state(self, batch: int) -> State:
+        return self.mixer.initial_state(batch)
+
+    def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        mixed, state = self.mixer.step(self.mixer_norm(x), state)
+        return self._finish(x, mixed), state
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._finish(x, self.mixer(self.mixer_norm(x)))
+
+    def _finish(self, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+        x = x + self.mixer_scale * mixed
+        return x + self.channel_scale * self.channel(self.channel_norm(x))
+
+
+STAGE_OPTIONS = ["depth", "mixer", "channel"]
+
+
+class Stack(torch.nn.Module):
+    """Linear in, blocks stage by stage, norm, linear out: (B, *grid, inputs) -> (B, *grid, outputs).
+
+    A stage is `{"depth": 4, "mixer": {...}, "channel": {...}}`: that many equal blocks. A stack is causal if all its
+    mixers are, and then streams: the state of block i is found under `i.`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, width: int, stages: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__()
+        blocks = []
+        for stage in stages:
+            for name in stage:
+                if name not in STAGE_OPTIONS:
+                    raise ConfigError(f"a stage has no option {name!r}: {nearest(name, STAGE_OPTIONS)}")
+            blocks += [Block(width, stage["mixer"], stage["channel"]) for _ in range(stage.get("depth", 1))]
+        self.enter = torch.nn.Linear(inputs, width)
+        self.blocks = torch.nn.ModuleList(blocks)
+        self.norm = torch.nn.LayerNorm(width)
+        self.leave = torch.nn.Linear(width, outputs)
+
+    @property
+    def causal(self) -> bool:
+        return all(block.mixer.causal for block in self.blocks)
+
+    @property
+    def grid_ranks(self) -> tuple[int, ...]:
+        """The ranks that every mixer serves."""
+        return tuple(r for r in (1, 2, 3) if all(r in block.mixer.grid_ranks for block in self.blocks))
+
+    def initial_state(self, batch: int) -> State:
+        state: State = {}
+        for i, block in enumerate(self.blocks):
+            state |= scoped(str(i), block.initial_state(batch))
+        return state
+
+    def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        x, after = self.enter(x), {}
+        for i, block in enumerate(self.blocks):
+            x, new = block.step(x, inside(str(i), state))
+            after |= scoped(str(i), new)
+        return self.leave(self.norm(x)), after
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.enter(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.leave(self.norm(x))

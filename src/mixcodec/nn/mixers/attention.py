@@ -1,0 +1,66 @@
+"""Causal attention over a sliding window."""
+
+import torch
+import torch.nn.functional as F
+
+from mixcodec.errors import ConfigError
+from mixcodec.nn.mixers.base import MIXERS, Mixer
+from mixcodec.nn.state import State
+
+
+def rotate(x: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    """Rotary position embedding of x (B, H, T, D) at integer `position` (T,).
+
+    Su et al., 2021, RoFormer: Enhanced Transformer with Rotary Position Embedding.
+    """
+    half = x.shape[-1] // 2
+    speed = 1000.0 ** -(torch.arange(half, dtype=torch.float32, device=x.device) / half)
+    angle = position[:, None] * speed
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
+
+
+@MIXERS.register("attention")
+class Attention(Mixer):
+    """Multi-head attention in which a token sees itself and the `window` tokens before it, with rotary positions.
+
+    State: keys and values of the last `window` tokens, and which of them are real. The keys are kept unrotated:
+    rotary scores depend on distance alone, so positions may be counted from the start of every block.
+    """
+
+    causal = True
+    grid_ranks = (1,)
+
+    def __init__(self, channels: int, heads: int = 4, window: int = 50) -> None:
+        super().__init__()
+        if channels % (2 * heads):
+            raise ConfigError(f"mixer 'attention': channels ({channels}) must divide by twice the heads ({heads})")
+        if window < 1:
+            raise ConfigError(f"mixer 'attention': window must be at least 1, not {window}")
+        self.channels, self.heads, self.window = channels, heads, window
+        self.qkv = torch.nn.Linear(channels, 3 * channels, bias=False)
+        self.out = torch.nn.Linear(channels, channels, bias=False)
+
+    def initial_state(self, batch: int) -> State:
+        past = self.out.weight.new_zeros(batch, self.window, self.channels)
+        return {"key": past, "value": past.clone(), "real": past[..., 0].clone()}
+
+    def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        q, k, v = self.qkv(x).chunk(3, -1)
+        k = torch.cat([state["key"].to(k.dtype), k], 1)
+        v = torch.cat([state["value"].to(v.dtype), v], 1)
+        real = torch.cat([state["real"].to(x.dtype), torch.ones_like(x[..., 0])], 1)
+        key_at = torch.arange(k.shape[1], device=x.device)
+        query_at = key_at[self.window :]
+        behind = query_at[:, None] - key_at[None, :]
+        seen = (behind >= 0) & (behind <= self.window)
+        mask = seen[None, None] & (real > 0.5)[:, None, None]
+        queries = rotate(self._split(q), query_at)
+        keys = rotate(self._split(k), key_at)
+        y = F.scaled_dot_product_attention(queries, keys, self._split(v), attn_mask=mask)
+        keep = {"key": k[:, -self.window :], "value": v[:, -self.window :], "real": real[:, -self.window :]}
+        return self.out(y.transpose(1, 2).flatten(2)), keep
+
+    def _split(self, x: torch.Tensor) -> torch.Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

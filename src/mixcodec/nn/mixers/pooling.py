@@ -1,0 +1,50 @@
+"""Average pooling."""
+
+import torch
+import torch.nn.functional as F
+
+from mixcodec.errors import ConfigError
+from mixcodec.nn.mixers.base import MIXERS, Mixer
+from mixcodec.nn.state import State
+
+POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+
+
+@MIXERS.register("pooling")
+class Pooling(Mixer):
+    """Average of the neighbours less the token itself; it has no parameters and maps constants to zero.
+
+    Yu et al., 2022, MetaFormer Is Actually What You Need for Vision. Causal: the average runs over the last `size`
+    tokens (of a grid of rank 1); else over a centred window of `size` (odd) on every axis, for grids of any rank. Places
+    outside the signal don't count. State of the causal form: the last size - 1 tokens and which of them are real.
+    """
+
+    def __init__(self, channels: int, size: int = 3, causal: bool = True) -> None:
+        super().__init__()
+        if size < 2 or not (causal or size % 2):
+            raise ConfigError(f"mixer 'pooling': size must be at least 2, and odd if not causal, not {size}")
+        self.channels, self.size, self.causal = channels, size, causal
+        self.grid_ranks = (1,) if causal else (1, 2, 3)
+
+    def initial_state(self, batch: int) -> State:
+        if not self.causal:
+            return super().initial_state(batch)
+        return {"past": torch.zeros(batch, self.size - 1, self.channels), "real": torch.zeros(batch, self.size - 1, 1)}
+
+    def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        if not self.causal:
+            return super().step(x, state)
+        seen = torch.cat([state["past"].to(x), x], 1)
+        real = torch.cat([state["real"].to(x), torch.ones_like(x[..., :1])], 1)
+        length = x.shape[1]
+        total = sum(seen[:, i : i + length] for i in range(self.size))
+        count = sum(real[:, i : i + length] for i in range(self.size))
+        keep = self.size - 1
+        return total / count - x, {"past": seen[:, -keep:], "real": real[:, -keep:]}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.causal:
+            return super().forward(x)
+        pool = POOL[x.ndim - 2]
+        y = pool(x.movedim(-1, 1), self.size, 1, self.size // 2, count_include_pad=False)
+        return y.movedim(1, -1) - x

@@ -1,0 +1,57 @@
+"""Residual quantization: each codebook quantizes what the ones before it left."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from mixcodec.errors import ConfigError
+from mixcodec.nn.quantizers.base import QUANTIZERS, Quantized, Quantizer
+
+
+@QUANTIZERS.register("residual")
+class Residual(Quantizer):
+    """`codebooks` quantizers of one code each in a row; the first k of them alone are a valid lower rate.
+
+    Zeghidour et al., 2021, SoundStream: An End-to-End Neural Audio Codec. In training an item uses a random number of
+    codebooks (quantizer dropout) if `active` says so, which is what makes one model serve every rate.
+    """
+
+    def __init__(self, channels: int, codebooks: int = 8, codebook: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        if codebooks < 1:
+            raise ConfigError(f"quantizer 'residual': codebooks must be at least 1, not {codebooks}")
+        config = {"kind": "vq"} | dict(codebook or {})
+        levels = [QUANTIZERS.build(config, channels=channels) for _ in range(codebooks)]
+        if levels[0].codebooks != 1:
+            raise ConfigError(f"quantizer 'residual': a level must give one code, not {config['kind']!r}")
+        self.levels = torch.nn.ModuleList(levels)
+        self.codebooks, self.size = codebooks, levels[0].size
+
+    def forward(self, z: torch.Tensor, active: torch.Tensor | None = None) -> Quantized:
+        if active is None:
+            active = torch.full((len(z),), self.codebooks, device=z.device)
+        rest, vectors, codes, losses, usage = z.float(), torch.zeros_like(z, dtype=torch.float32), [], [], []
+        for k, level in enumerate(self.levels):
+            quantized = level(rest, (active > k).long())
+            rest, vectors = rest - quantized.vectors, vectors + quantized.vectors
+            codes.append(quantized.codes)
+            losses.append(quantized.loss)
+            usage.append(quantized.usage)
+        return Quantized(torch.cat(codes, -1), vectors, torch.stack(losses).mean(), torch.cat(usage))
+
+    def vectors_to_codes(self, z: torch.Tensor) -> torch.Tensor:
+        codes = []
+        for level in self.levels:
+            codes.append(level.vectors_to_codes(z))
+            z = z - level.codes_to_vectors(codes[-1])
+        return torch.cat(codes, -1)
+
+    def codes_to_vectors(self, codes: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self.levels[k].codes_to_vectors(codes[..., k : k + 1]) for k in range(codes.shape[-1])]).sum(0)
+
+    @torch.no_grad()
+    def start(self, z: torch.Tensor) -> None:
+        for level in self.levels:
+            level.start(z)
+            z = z - level.codes_to_vectors(level.vectors_to_codes(z))

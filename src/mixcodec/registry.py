@@ -1,0 +1,69 @@
+"""Named parts: a family keeps its members by kind and builds them from plain dicts."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+from mixcodec.errors import ConfigError
+
+Part = TypeVar("Part")
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A hint that names the known word nearest to `name`, or lists them all."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
+
+
+class Registry(Generic[Part]):
+    """The members of one family (`family` is its name in messages), each a class under its kind."""
+
+    def __init__(self, family: str) -> None:
+        self.family = family
+        self._classes: dict[str, Callable[..., Part]] = {}
+
+    def register(self, kind: str) -> Callable[[Callable[..., Part]], Callable[..., Part]]:
+        """Class decorator: the class becomes the member `kind`."""
+
+        def keep(cls: Callable[..., Part]) -> Callable[..., Part]:
+            if kind in self._classes:
+                raise ValueError(f"{self.family} {kind!r} is registered twice")
+            self._classes[kind] = cls
+            return cls
+
+        return keep
+
+    def kinds(self) -> list[str]:
+        """All registered kinds, sorted."""
+        return sorted(self._classes)
+
+    def options(self, kind: str) -> list[str]:
+        """The names of the constructor's parameters of `kind`."""
+        return [p for p in inspect.signature(self._class(kind)).parameters if p != "self"]
+
+    def build(self, config: Mapping[str, Any] | str, **context: Any) -> Part:
+        """The member that `config` describes: `{"kind": ..., option: value, ...}` or the bare kind.
+
+        `context` holds what the caller knows (channels, say); a member takes of it what its constructor names.
+        Raises ConfigError for an unknown kind or option, naming the nearest known one, and for a missing option.
+        """
+        config = {"kind": config} if isinstance(config, str) else dict(config)
+        kind = config.pop("kind", None)
+        if not isinstance(kind, str):
+            raise ConfigError(f"a {self.family} needs a 'kind'; known: {', '.join(self.kinds())}")
+        cls, known = self._class(kind), self.options(kind)
+        for name in config:
+            if name not in known:
+                raise ConfigError(f"{self.family} {kind!r} has no option {name!r}: {nearest(name, known)}")
+        given = {k: v for k, v in context.items() if k in known} | config
+        try:
+            inspect.signature(cls).bind(**given)
+        except TypeError as error:
+            raise ConfigError(f"{self.family} {kind!r}: {error}") from None
+        return cls(**given)
+
+    def _class(self, kind: str) -> Callable[..., Part]:
+        if kind not in self._classes:
+            raise ConfigError(f"no {self.family} {kind!r}: {nearest(kind, self.kinds())}")
+        return self._classes[kind]

@@ -1,0 +1,231 @@
+"""The training loop."""
+
+import copy
+import logging
+import math
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from mixcodec.data import Prefetcher, open_data
+from mixcodec.losses import Spectral, discriminator_loss, feature_loss, generator_loss
+from mixcodec.losses.discriminators import DISCRIMINATORS
+from mixcodec.nn.codec import CodecNet
+from mixcodec.nn.state import inside, scoped
+from mixcodec.train.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from mixcodec.train.log import RunLog
+from mixcodec.train.recipe import Recipe
+from mixcodec.train.validate import validate
+
+log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """One run of a recipe on the data it names; `run` goes on from the run's checkpoint if there is one.
+
+    Every draw is a function of the seed and the step or of a generator kept in the checkpoint, so on one device a run that
+    was stopped ends with the same weights as one that was not.
+    """
+
+    def __init__(self, recipe: Recipe, initial: Path | None = None) -> None:
+        """`initial` is a checkpoint whose weights (not optimizer or step) a new run begins with."""
+        self.recipe, self.folder = recipe, recipe.folder
+        torch.set_num_threads(recipe.threads)
+        self.fabric = Fabric(accelerator=recipe.accelerator, devices=1, precision=recipe.precision)  # type: ignore[arg-type]
+        self.fabric.seed_everything(recipe.seed, verbose=False)
+        self.data = open_data(recipe.data)
+        net = CodecNet(recipe.codec)
+        self.ema = copy.deepcopy(net).requires_grad_(False).eval().to(self.fabric.device)
+        adversary = DISCRIMINATORS.build(recipe.adversary.discriminator)
+        decay = [p for p in net.parameters() if p.ndim > 1]
+        groups = [{"params": decay}, {"params": [p for p in net.parameters() if p.ndim <= 1], "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, recipe.lr, recipe.betas, weight_decay=recipe.weight_decay, fused=True)
+        rival = torch.optim.AdamW(adversary.parameters(), recipe.adversary.lr, recipe.betas, fused=True)
+        self.net, self.optimizer = self.fabric.setup(net, optimizer)
+        self.adversary, self.rival = self.fabric.setup(adversary, rival)
+        self.spectral = Spectral(recipe.codec["sample_rate"], recipe.loss.windows, recipe.loss.bands).to(self.fabric.device)
+        self.step, self.best, self.seconds = 0, math.inf, 0.0
+        self.history: list[dict[str, Any]] = []
+        if self.checkpoint.exists():
+            self._resume(self.checkpoint)
+        elif initial:
+            self._begin_from(initial)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The newest state of the run; `best.safetensors` beside it is the one that validated best."""
+        return self.folder / "last.safetensors"
+
+    def run(self, until: int | None = None) -> None:
+        """Trains up to step `until` (all the recipe's steps if None), validating and saving on the way."""
+        recipe, until = self.recipe, min(until or self.recipe.steps, self.recipe.steps)
+        segments = self.data.train_segments()
+        with RunLog(self.folder, self.step, until) as record, Prefetcher(segments.batch, start=self.step) as batches:
+            started = time.monotonic() - self.seconds
+            for step, wave in batches:
+                if step >= until:
+                    break
+                if step == recipe.codebooks_from:
+                    self._start_codebooks()
+                values = self._train_step(torch.from_numpy(wave).to(self.fabric.device))
+                self.step = step + 1
+                self.seconds = time.monotonic() - started
+                if self.step % recipe.log_every == 0:
+                    record.scalars("train", self.step, values | {"lr": self.optimizer.param_groups[0]["lr"]})
+                record.advance()
+                if self.step % recipe.validate_every == 0 or self.step == until:
+                    self._validate(record)
+                if self.step % recipe.save_every == 0 or self.step == until:
+                    self.save(self.checkpoint)
+
+    def save(self, path: Path) -> None:
+        """Writes the whole state of the run."""
+        tensors = scoped("net", self.net.state_dict()) | scoped("ema", self.ema.state_dict())
+        tensors |= scoped("adversary", self.adversary.state_dict())
+        tensors |= scoped("optimizer", optimizer_tensors(self.optimizer)) | scoped("rival", optimizer_tensors(self.rival))
+        tensors["random"] = torch.get_rng_state()
+        if self.fabric.device.type == "cuda":
+            tensors["random_cuda"] = torch.cuda.get_rng_state(self.fabric.device)
+        meta = {
+            "recipe": self.recipe.as_dict(),
+            "step": self.step,
+            "best": self.best,
+            "seconds": self.seconds,
+            "history": self.history,
+            "manifest": self.data.manifest_hash,
+            "revision": revision(),
+        }
+        save_checkpoint(path, tensors, meta)
+
+    def _resume(self, path: Path) -> None:
+        tensors, meta = load_checkpoint(path)
+        self._load_weights(tensors)
+        restore_optimizer(self.optimizer, inside("optimizer", tensors))
+        restore_optimizer(self.rival, inside("rival", tensors))
+        torch.set_rng_state(tensors["random"])
+        if self.fabric.device.type == "cuda" and "random_cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random_cuda"], self.fabric.device)
+        self.step, self.best, self.seconds = meta["step"], meta["best"], meta["seconds"]
+        self.history = meta["history"]
+        if meta["manifest"] != self.data.manifest_hash:
+            log.warning("the data is not what this run began with: its manifest has another hash")
+
+    def _begin_from(self, path: Path) -> None:
+        tensors, _ = load_checkpoint(path)
+        self._load_weights(tensors)
+
+    def _load_weights(self, tensors: dict[str, torch.Tensor]) -> None:
+        self.net.load_state_dict(inside("net", tensors))
+        self.ema.load_state_dict(inside("ema", tensors))
+        self.adversary.load_state_dict(inside("adversary", tensors))
+
+    def _train_step(self, wave: torch.Tensor) -> dict[str, float]:
+        recipe, adversary = self.recipe, self.recipe.adversary
+        rate = recipe.lr * _schedule(self.step, recipe)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        hop = self.ema.hop
+        wave = wave[:, : wave.shape[1] // hop * hop]
+        estimate, _, commitment, usage = self.net(wave, self._active(len(wave)), quantize=self.step >= recipe.codebooks_from)
+        estimate, target = estimate[:, self.ema.delay :], wave[:, : wave.shape[1] - self.ema.delay]
+        terms = self.spectral(estimate, target)
+        weights = recipe.loss
+        loss = weights.mel * terms["mel"] + weights.magnitude * terms["magnitude"] + weights.complex * terms["complex"]
+        loss = loss + weights.commitment * commitment
+        values = {name: float(term.detach()) for name, term in terms.items()}
+        values |= {"commitment": float(commitment.detach()), "usage": float(usage.min())}
+        if self.step >= adversary.begin and self.step % adversary.every == 0:
+            size = min(round(adversary.crop_seconds * recipe.data.sample_rate), estimate.shape[1])
+            at = int(torch.randint(estimate.shape[1] - size + 1, ()))
+            fake, real = estimate[:, at : at + size], target[:, at : at + size]
+            values["discriminator"] = self._rival_step(real, fake.detach(), rate / recipe.lr)
+            self.adversary.requires_grad_(False)
+            scores, wanted = self.adversary(fake), self.adversary(real)
+            self.adversary.requires_grad_(True)
+            fooled, matched = generator_loss(scores), feature_loss(wanted, scores)
+            loss = loss + adversary.weight * fooled + adversary.feature_weight * matched
+            values |= {"generator": float(fooled.detach()), "feature": float(matched.detach())}
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        norm = self.fabric.clip_gradients(self.net, self.optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
+        values |= {"loss": float(loss.detach()), "gradient": float(norm)}  # type: ignore[arg-type]
+        if math.isfinite(values["gradient"]):
+            self.optimizer.step()
+            self._average()
+        return values
+
+    def _rival_step(self, real: torch.Tensor, fake: torch.Tensor, schedule: float) -> float:
+        for group in self.rival.param_groups:
+            group["lr"] = self.recipe.adversary.lr * schedule
+        loss = discriminator_loss(self.adversary(real), self.adversary(fake))
+        self.rival.zero_grad()
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(self.adversary, self.rival, max_norm=self.recipe.clip, error_if_nonfinite=False)
+        self.rival.step()
+        return float(loss.detach())
+
+    def _active(self, batch: int) -> torch.Tensor:
+        """How many codebooks each item uses (B,)."""
+        books = self.ema.codebooks
+        some = torch.randint(1, books + 1, (batch,))
+        return torch.where(torch.rand(batch) < self.recipe.dropout, some, books).to(self.fabric.device)
+
+    @torch.no_grad()
+    def _start_codebooks(self) -> None:
+        latents = list(self._latents())
+        self.net.module.quantizer.start(torch.cat(latents)[: self.recipe.start_frames])
+        self.ema.load_state_dict(self.net.state_dict())
+
+    def _latents(self) -> Iterator[torch.Tensor]:
+        """Latents (M, latent) of batches that training does not see again (its steps stay far below these numbers)."""
+        segments, have, number = self.data.train_segments(), 0, 1_000_000_000
+        while have < self.recipe.start_frames:
+            wave = torch.from_numpy(segments.batch(number)).to(self.fabric.device)
+            wave = wave[:, : wave.shape[1] // self.ema.hop * self.ema.hop]
+            with self.fabric.autocast():
+                found = self.net.module.latents(wave).float().flatten(0, 1)
+            yield found
+            have, number = have + len(found), number + 1
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+        for mean, now in zip(self.ema.state_dict().values(), self.net.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(now, 1 - decay)
+            else:
+                mean.copy_(now)
+
+    def _validate(self, record: RunLog) -> None:
+        if not self.data.valid.clips:
+            return
+        metrics, audio = validate(self.ema, self.data, self.spectral)
+        record.scalars("valid", self.step, metrics)
+        record.audio(self.step, audio, self.recipe.data.sample_rate)
+        self.history.append({"step": self.step, "hours": round(self.seconds / 3600, 3)} | metrics)
+        if metrics["score"] < self.best:
+            self.best = metrics["score"]
+            self.save(self.folder / "best.safetensors")
+
+
+def _schedule(step: int, recipe: Recipe) -> float:
+    """Share of the highest learning rate at `step`: linear warm-up, then a cosine down to the floor."""
+    if step < recipe.warmup:
+        return (step + 1) / recipe.warmup
+    done = min(1.0, (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup))
+    return recipe.lr_floor + (1 - recipe.lr_floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def revision() -> str:
+    """The git revision of the code, `unknown` outside a checkout."""
+    try:
+        here = Path(__file__).parent
+        done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,219 @@
+"""A training recipe: typed sections, read from YAML, any field overridden by `section.field=value`."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mixcodec.data import DataConfig
+from mixcodec.errors import ConfigError
+from mixcodec.registry import nearest
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms, and the windows they are measured in."""
+
+    mel: float = 1.0
+    """Multi-scale log-mel distance."""
+    magnitude: float = 4.0
+    """Multi-resolution distance of compressed magnitudes."""
+    complex: float = 1.0
+    """Multi-resolution distance of compressed complex spectra."""
+    commitment: float = 0.1
+    """How strongly latents are drawn to their codes."""
+    windows: tuple[int, ...] = (256, 512, 1024)
+    """Window lengths in samples."""
+    bands: tuple[int, ...] = (20, 40, 80)
+    """Mel bands at each window."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AdversaryConfig:
+    """The discriminators: what they are, when and how often they take part."""
+
+    discriminator: dict[str, Any] = dataclasses.field(default_factory=lambda: {"kind": "multi_resolution"})
+    """The discriminators as a part: kind and options."""
+    begin: int = 1_000_000_000
+    """First step that they take part in."""
+    every: int = 2
+    """They take part in one step of so many."""
+    crop_seconds: float = 1.0
+    """They see a random crop of this length."""
+    weight: float = 0.1
+    """Weight of the generator's adversarial loss."""
+    feature_weight: float = 1.0
+    """Weight of feature matching."""
+    lr: float = 3e-4
+    """Learning rate of the discriminators."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """All that decides a training run."""
+
+    name: str
+    """Name of the model."""
+    codec: dict[str, Any]
+    """The codec as a nested dict of parts."""
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    """Which audio, and how segments are cut from it."""
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    """What is lowered."""
+    adversary: AdversaryConfig = dataclasses.field(default_factory=AdversaryConfig)
+    """The discriminators."""
+    out: str = "runs/{name}"
+    """Folder for checkpoints and logs; {name} stands for the name."""
+    steps: int = 20_000
+    """Steps of the whole run; the learning rate falls along a cosine until then."""
+    warmup: int = 200
+    """Steps in which the learning rate rises from zero."""
+    lr: float = 1e-3
+    """Highest learning rate."""
+    lr_floor: float = 0.02
+    """Share of it that is left at the end."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay rates of AdamW's averages."""
+    weight_decay: float = 0.01
+    """Weight decay of matrices; vectors have none."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema: float = 0.999
+    """Decay of the averaged weights, which are validated and exported."""
+    codebooks_from: int = 200
+    """Step at which the codebooks are fitted to latents by k-means; before it latents pass unquantized."""
+    start_frames: int = 16_384
+    """Latents that the codebooks are fitted to."""
+    dropout: float = 0.6
+    """Share of items that use a random number of codebooks instead of all."""
+    accelerator: str = "auto"
+    """cpu, cuda or auto."""
+    precision: str = "bf16-mixed"
+    """Lightning Fabric's name of the numeric precision."""
+    threads: int = 1
+    """Threads of one operator; more than one pays only on an otherwise idle machine."""
+    seed: int = 0
+    """Seed of weights and draws."""
+    log_every: int = 20
+    """Steps between lines of the log."""
+    validate_every: int = 500
+    """Steps between validations."""
+    save_every: int = 250
+    """Steps between checkpoints."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "lr", "clip", "log_every", "validate_every", "save_every", "start_frames", "threads"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but must be positive")
+        for name in ("dropout", "ema", "lr_floor"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but must lie in [0, 1]")
+        if len(self.loss.windows) != len(self.loss.bands):
+            raise ConfigError("loss.windows and loss.bands must be equally many")
+        if self.data.sample_rate != self.codec.get("sample_rate"):
+            raise ConfigError(f"data.sample_rate is {self.data.sample_rate}, codec.sample_rate {self.codec.get('sample_rate')}")
+
+    @property
+    def folder(self) -> Path:
+        """Where checkpoints and logs go."""
+        return Path(self.out.format(name=self.name))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested values, from which `recipe_from_dict` makes an equal recipe."""
+        return dataclasses.asdict(self)
+
+
+SECTIONS = {"data": DataConfig, "loss": LossConfig, "adversary": AdversaryConfig}
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a YAML file, with `field=value` or `section.field=value` overrides (values are YAML).
+
+    Raises ConfigError for a file that is not there or no YAML, and for an unknown or ill-typed field.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a recipe such as configs/speech-16k.yaml") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a recipe is a mapping of fields to values")
+    for override in overrides:
+        _override(values, override)
+    return recipe_from_dict(values)
+
+
+def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
+    """A recipe from nested plain values. Raises ConfigError."""
+    values = dict(values)
+    for name, section in SECTIONS.items():
+        if name in values:
+            values[name] = _build(section, values[name] or {}, f"{name}.")
+    recipe: Recipe = _build(Recipe, values, "")
+    return recipe
+
+
+def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{prefix[:-1]} must hold fields, not {values!r}")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    given = {}
+    for name, value in values.items():
+        if name not in fields:
+            raise ConfigError(f"a recipe has no field {prefix + str(name)!r}: {nearest(str(name), list(fields))}")
+        given[name] = _typed(value, str(fields[name].type), prefix + name)
+    absent = (dataclasses.MISSING, dataclasses.MISSING)
+    if missing := [n for n, f in fields.items() if n not in given and (f.default, f.default_factory) == absent]:
+        raise ConfigError(f"a recipe needs {', '.join(prefix + n for n in missing)}")
+    return cls(**given)
+
+
+def _typed(value: Any, kind: str, name: str) -> Any:
+    """`value` as the field's type, where that loses nothing (YAML reads 1e-3 as text and 1 as an integer)."""
+    kind = kind.removeprefix("<class '").removesuffix("'>")
+    try:
+        if kind == "float" and not isinstance(value, bool):
+            return float(value)
+        if kind == "int" and not isinstance(value, bool) and float(value) == int(float(value)):
+            return int(float(value))
+        if kind == "str" and isinstance(value, str):
+            return value
+        if kind.startswith("tuple") and isinstance(value, list | tuple):
+            return tuple(value)
+        if kind.startswith("dict") and isinstance(value, Mapping):
+            return dict(value)
+    except (TypeError, ValueError):
+        pass
+    if dataclasses.is_dataclass(value):
+        return value
+    raise ConfigError(f"{name} is {value!r}, but must be of type {kind}")
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"{override!r} is no override; write field=value or section.field=value")
+    *parents, name = path.split(".")
+    for i, parent in enumerate(parents):
+        at: Any = values.setdefault(parent, {}) if isinstance(values, dict) else _item(values, parent, path)
+        if not isinstance(at, dict | list):
+            raise ConfigError(f"{override!r}: {'.'.join(parents[: i + 1])} holds no fields")
+        values = at
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{override!r}: the value is not YAML") from None
+    if isinstance(values, list):
+        _item(values, name, path)
+        values[int(name)] = value
+    else:
+        values[name] = value
+
+
+def _item(values: list[Any], name: str, path: str) -> Any:
+    if not name.isdecimal() or int(name) >= len(values):
+        raise ConfigError(f"{path}: {name} is not one of the {len(values)} places of a list")
+    return values[int(name)]
