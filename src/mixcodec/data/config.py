@@ -1,0 +1,142 @@
+"""The data part of a training recipe, and what it opens."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+from mixcodec.data.augment import Augment
+from mixcodec.data.manifest import Manifest, build_manifest, split_by_speaker
+from mixcodec.data.segments import Segments
+from mixcodec.data.store import Progress, Store, open_store
+from mixcodec.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which audio to train on, and how segments are cut from it."""
+
+    root: str = "data"
+    """Folder with the audio, at any depth."""
+    manifest: str = "auto"
+    """'auto' (the root's manifest.tsv, or a walk where there is none), 'scan' (a walk), or the path of a table."""
+    split: str = ""
+    """Only rows of the manifest with this split; empty takes all."""
+    kind: str = ""
+    """Only rows of the manifest with this kind, such as speech; empty takes all."""
+    min_rate: int = 0
+    """Leave out files with a native sample rate below this, in Hz."""
+    source_from: str = "parent"
+    """In a walk, the source of a file is its 'parent' folder or the 'first' folder below the root."""
+    speaker_regex: str = ""
+    """In a walk, the first group of this regular expression, searched in the relative path, is the speaker."""
+    sample_rate: int = 16000
+    """Rate at which the audio is packed and handed out, in Hz."""
+    segment_seconds: float = 2.0
+    """Length of a training segment."""
+    batch_size: int = 8
+    """Segments in a batch."""
+    balance: float = 0.5
+    """A speaker's share is proportional to its seconds to this power: 1 as they come, 0 all speakers alike."""
+    cache_dir: str = "~/.cache/mixcodec/data"
+    """Where manifests and packed audio are kept; may be deleted at any time."""
+    processes: int = 2
+    """Processes that pack the audio."""
+    validation: tuple[str, ...] = ()
+    """Speakers held out for validation, as 'source/speaker', or whole sources."""
+    validation_fraction: float = 0.0
+    """Or the share of all seconds to hold out, in whole speakers drawn at random."""
+    validation_batches: int = 4
+    """Batches in a validation pass; they are the same in every pass."""
+    level_low: float = -32.0
+    """Lowest active level of a segment after level augmentation, in dBFS."""
+    level_high: float = -14.0
+    """Highest active level."""
+    p_flip: float = 0.5
+    """Probability that a segment's polarity is inverted."""
+    p_noise: float = 0.0
+    """Probability of added coloured noise, 10 to 40 dB under the signal."""
+    p_room: float = 0.0
+    """Probability of a synthetic room, reverberation time 0.1 to 0.6 s."""
+    p_lowpass: float = 0.0
+    """Probability of a bandwidth limited to 3 to 8 kHz."""
+    seed: int = 0
+    """Seed of the draws; batch number i is a function of this and i alone."""
+
+    def __post_init__(self) -> None:
+        for name in ("sample_rate", "segment_seconds", "batch_size", "processes", "validation_batches"):
+            if getattr(self, name) <= 0:
+                raise DataError(f"{name} is {getattr(self, name)}, but must be positive")
+        for name in ("min_rate", "seed", "balance"):
+            if getattr(self, name) < 0:
+                raise DataError(f"{name} is {getattr(self, name)}, but must not be negative")
+        if self.source_from not in ("parent", "first"):
+            raise DataError(f"source_from is {self.source_from!r}, neither 'parent' nor 'first'")
+        if self.validation and self.validation_fraction:
+            raise DataError("give validation or validation_fraction, not both")
+        if not 0 <= self.validation_fraction < 1:
+            raise DataError(f"validation_fraction is {self.validation_fraction}, not from 0 to below 1")
+        if self.manifest == "scan" and (self.split or self.kind):
+            raise DataError("split and kind choose rows of a manifest, but manifest='scan' uses none")
+        object.__setattr__(self, "validation", tuple(self.validation))  # a list, when it comes from YAML
+        _ = self.augment
+
+    @property
+    def augment(self) -> Augment:
+        return Augment(
+            level_dbfs=(self.level_low, self.level_high),
+            p_flip=self.p_flip,
+            p_noise=self.p_noise,
+            p_room=self.p_room,
+            p_lowpass=self.p_lowpass,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """An opened corpus: what a training run draws from."""
+
+    config: DataConfig
+    manifest: Manifest  # training and validation together
+    train: Store
+    valid: Store  # may hold no clips
+
+    @property
+    def manifest_hash(self) -> str:
+        return self.manifest.manifest_hash
+
+    def train_segments(self) -> Segments:
+        """Augmented segments, drawn with the config's seed."""
+        c = self.config
+        return Segments(self.train, c.segment_seconds, c.batch_size, c.seed, balance=c.balance, augment=c.augment)
+
+    def valid_segments(self) -> Segments:
+        """Segments as they were recorded. Use batches 0 to `validation_batches` - 1: they don't depend on the config's seed,
+        so that runs can be compared. Raises DataError where no speakers are held out."""
+        if not self.valid.clips:
+            raise DataError("no speakers are held out; set validation or validation_fraction")
+        c = self.config
+        return Segments(self.valid, c.segment_seconds, c.batch_size, 0, balance=c.balance)
+
+
+def open_data(config: DataConfig, progress: Progress | None = None) -> Data:
+    """Lists, packs (or finds in the cache) and splits the corpus that `config` describes. Raises DataError."""
+    cache_dir = Path(config.cache_dir).expanduser()
+    manifest = build_manifest(
+        Path(config.root).expanduser(),
+        manifest=config.manifest,
+        cache_dir=cache_dir,
+        split=config.split,
+        kind=config.kind,
+        min_rate=config.min_rate,
+        source_from=config.source_from,
+        speaker_regex=config.speaker_regex,
+    )
+    train, valid = split_by_speaker(manifest, config.validation, config.validation_fraction, config.seed)
+    store = open_store(manifest, config.sample_rate, cache_dir, processes=config.processes, progress=progress)
+    data = Data(config, manifest, store.subset(train), store.subset(valid))
+    if not data.train.clips:
+        raise DataError(f"{manifest.root}: no file of the training speakers can be used")
+    log.info("%d clips, %.1f h to train on, %.1f min held out", len(data.train), data.train.seconds / 3600, data.valid.seconds / 60)
+    return data
