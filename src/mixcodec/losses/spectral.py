@@ -24,29 +24,32 @@ def mel_matrix(sample_rate: int, window: int, bands: int) -> torch.Tensor:
 
 
 class Spectral(torch.nn.Module):
-    """Three distances between waves (B, N), each the mean over `windows` (samples; hop half a window):
+    """Four distances between waves (B, N), each the mean over `windows` (samples; hop half a window):
 
     - `mel`: mean absolute difference of natural-log mel magnitudes (Kong et al., 2020, HiFi-GAN; multi-scale as Kumar
       et al., 2023, High-Fidelity Audio Compression with Improved RVQGAN);
     - `magnitude`: squared difference of magnitudes to the power `power`, over the target's energy in the same measure
       (the multi-resolution STFT loss of Yamamoto et al., 2020, Parallel WaveGAN, with a power in place of the logarithm);
     - `complex`: the same with phases kept (Braun, Tashev, 2020, A consolidated view of loss functions for supervised
-      deep learning-based speech enhancement).
+      deep learning-based speech enhancement), below `complex_below` Hz: above it neither the ear nor a low bitrate can
+      follow phases, and the squared error would only shrink what can't be predicted;
+    - `phase`: 1 - cos of the phase difference, weighted by the target's energy in the same measure; it moves phases and
+      leaves magnitudes alone.
 
     Windows start at a random offset under one hop, drawn anew at every call in training, so that a coarse hop sees every alignment.
     """
 
     def __init__(
-        self, sample_rate: int, windows: Sequence[int] = (256, 512, 1024), bands: Sequence[int] = (20, 40, 80), power: float = 0.3
+        self, sample_rate: int, windows: Sequence[int] = (256, 512, 1024), bands: Sequence[int] = (20, 40, 80), power: float = 0.3, complex_below: float = 8000
     ) -> None:
         super().__init__()
-        self.windows, self.power = tuple(windows), power
+        self.windows, self.power, self.kept = tuple(windows), power, complex_below / sample_rate
         for window, count in zip(windows, bands, strict=True):
             self.register_buffer(f"taper_{window}", torch.hann_window(window) / math.sqrt(3 * window / 8), persistent=False)
             self.register_buffer(f"mel_{window}", mel_matrix(sample_rate, window, count), persistent=False)
 
     def forward(self, estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-        totals = {"mel": estimate.new_zeros(()), "magnitude": estimate.new_zeros(()), "complex": estimate.new_zeros(())}
+        totals = {name: estimate.new_zeros(()) for name in ("mel", "magnitude", "complex", "phase")}
         with torch.autocast(estimate.device.type, enabled=False):
             for window in self.windows:
                 offset = int(torch.randint(window // 2, ())) if self.training else 0
@@ -56,15 +59,19 @@ class Spectral(torch.nn.Module):
 
     def _at(self, window: int, estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
         mel: torch.Tensor = getattr(self, f"mel_{window}")
+        low = round(self.kept * window) + 1
         with torch.no_grad():
             re, im, mag, gain, bands = self._spectrum(window, target, mel)
-            energy = (mag * gain).square().mean()
+            power = mag * gain
+            energy = power.square()
         re_, im_, mag_, gain_, bands_ = self._spectrum(window, estimate, mel)
         away = (re_ * gain_ - re * gain).square() + (im_ * gain_ - im * gain).square()
+        agree = (re * re_ + im * im_) * (energy / (mag * mag_))
         return {
             "mel": (bands_ - bands).abs().mean(),
-            "magnitude": (mag_ * gain_ - mag * gain).square().mean() / energy,
-            "complex": away.mean() / energy,
+            "magnitude": (mag_ * gain_ - power).square().mean() / energy.mean(),
+            "complex": away[..., :low].mean() / energy[..., :low].mean(),
+            "phase": 1 - agree.sum() / energy.sum(),
         }
 
     def _spectrum(self, window: int, wave: torch.Tensor, mel: torch.Tensor) -> tuple[torch.Tensor, ...]:

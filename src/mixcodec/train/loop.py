@@ -48,7 +48,8 @@ class Trainer:
         rival = torch.optim.AdamW(adversary.parameters(), recipe.adversary.lr, recipe.betas, fused=True)
         self.net, self.optimizer = self.fabric.setup(net, optimizer)
         self.adversary, self.rival = self.fabric.setup(adversary, rival)
-        self.spectral = Spectral(recipe.codec["sample_rate"], recipe.loss.windows, recipe.loss.bands).to(self.fabric.device)
+        options = {"complex_below": recipe.loss.complex_below}
+        self.spectral = Spectral(recipe.codec["sample_rate"], recipe.loss.windows, recipe.loss.bands, **options).to(self.fabric.device)
         self.step, self.best, self.seconds = 0, math.inf, 0.0
         self.history: list[dict[str, Any]] = []
         if self.checkpoint.exists():
@@ -135,8 +136,7 @@ class Trainer:
         estimate, target = estimate[:, self.ema.delay :], wave[:, : wave.shape[1] - self.ema.delay]
         terms = self.spectral(estimate, target)
         weights = recipe.loss
-        loss = weights.mel * terms["mel"] + weights.magnitude * terms["magnitude"] + weights.complex * terms["complex"]
-        loss = loss + weights.commitment * commitment
+        loss = weights.commitment * commitment + sum(getattr(weights, name) * term for name, term in terms.items())
         values = {name: float(term.detach()) for name, term in terms.items()}
         values |= {"commitment": float(commitment.detach()), "usage": float(usage.min())}
         if self.step >= adversary.begin and self.step % adversary.every == 0:

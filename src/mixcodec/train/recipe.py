@@ -22,6 +22,10 @@ class LossConfig:
     """Multi-resolution distance of compressed magnitudes."""
     complex: float = 1.0
     """Multi-resolution distance of compressed complex spectra."""
+    phase: float = 0.0
+    """Multi-resolution distance of phases."""
+    complex_below: float = 8000
+    """Frequency in Hz under which the complex term counts."""
     commitment: float = 0.1
     """How strongly latents are drawn to their codes."""
     windows: tuple[int, ...] = (256, 512, 1024)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.quantizers.base import QUANTIZERS, Quantized, Quantizer
@@ -48,7 +49,10 @@ class Residual(Quantizer):
         return torch.cat(codes, -1)
 
     def codes_to_vectors(self, codes: torch.Tensor) -> torch.Tensor:
-        return torch.stack([self.levels[k].codes_to_vectors(codes[..., k : k + 1]) for k in range(codes.shape[-1])]).sum(0)
+        every = torch.arange(self.size, device=codes.device)[:, None]
+        tables = torch.cat([level.codes_to_vectors(every) for level in self.levels])
+        first = self.size * torch.arange(codes.shape[-1], device=codes.device)
+        return F.embedding(codes + first, tables).sum(-2)
 
     @torch.no_grad()
     def start(self, z: torch.Tensor) -> None:

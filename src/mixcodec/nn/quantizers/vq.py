@@ -87,7 +87,7 @@ class Vq(Quantizer):
     def usage(self) -> torch.Tensor:
         """Perplexity of the running counts as a share of the size, in (0, 1]."""
         p = self.count / self.count.sum()
-        return torch.exp(-(p * (p + 1e-10).log()).sum()) / self.size
+        return (torch.exp(-(p * (p + 1e-10).log()).sum()) / self.size).clamp(max=1)
 
     def vectors_to_codes(self, z: torch.Tensor) -> torch.Tensor:
         return nearest_entries(self.enter(z), self.entries, self.metric)[..., None]
@@ -124,4 +124,5 @@ class Vq(Quantizer):
             dead = (self.count < self.restart * even).nonzero()[:, 0]
             fresh = x[torch.randint(len(x), (len(dead),), device=x.device)]
             self.count[dead], self.total[dead] = even, fresh * even
-        self.entries.copy_(self.total / self.count.clamp(min=1e-6)[:, None])
+        used = self.count[:, None] > 1e-3  # an entry that has not been used for long stays where it is
+        self.entries.copy_(torch.where(used, self.total / self.count.clamp(min=1e-3)[:, None], self.entries))

@@ -1,0 +1,69 @@
+"""A training checkpoint -> a model folder with its card."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mixcodec.losses.discriminators import DISCRIMINATORS
+from mixcodec.nn.codec import CodecNet
+from mixcodec.nn.export import export_folder
+from mixcodec.nn.state import inside
+from mixcodec.train.checkpoint import load_checkpoint
+from mixcodec.train.recipe import recipe_from_dict
+
+
+def export_checkpoint(checkpoint: Path, folder: Path, quality: str = "", notes: str = "") -> str:
+    """Exports the averaged weights and, if they were trained, the discriminators'; gives the model's name.
+
+    `quality` and `notes` are Markdown for the card. Raises ConfigError for a file that is no checkpoint, FileError for a
+    folder that can't be written.
+    """
+    tensors, meta = load_checkpoint(checkpoint)
+    recipe = recipe_from_dict(meta["recipe"])
+    net = CodecNet(recipe.codec)
+    net.load_state_dict(inside("ema", tensors))
+    adversary = None
+    if meta["step"] > recipe.adversary.begin:
+        adversary = DISCRIMINATORS.build(recipe.adversary.discriminator)
+        adversary.load_state_dict(inside("adversary", tensors))
+    about = {"steps": meta["step"], "revision": meta["revision"], "data_manifest": meta["manifest"], "recipe": _shared(meta["recipe"])}
+    export_folder(net, folder, recipe.name, _card(net, meta, quality, notes), about, adversary)
+    return recipe.name
+
+
+def _shared(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe without what belongs to one machine, and without the codec, which the config has already."""
+    local = {"root", "cache_dir", "processes"}
+    rest = {k: v for k, v in recipe.items() if k not in {"codec", "out", "data"}}
+    return rest | {"data": {k: v for k, v in recipe["data"].items() if k not in local}}
+
+
+def _card(net: CodecNet, meta: dict[str, Any], quality: str, notes: str) -> str:
+    recipe = meta["recipe"]
+    size = sum(p.numel() for p in net.parameters()) / 1e6
+    bits = (net.codebook_size - 1).bit_length()
+    step = net.frame_rate * bits / 1000
+    lines = [
+        f"# {recipe['name']}",
+        "",
+        f"A causal neural codec: {net.sample_rate} Hz, {net.frame_rate:g} frames per second, {net.codebooks} codebooks of "
+        f"{net.codebook_size} codes, {step:g} to {step * net.codebooks:g} kbps in steps of {step:g}; {size:.1f} M parameters; "
+        f"{1000 * (net.hop + net.delay) / net.sample_rate:g} ms of algorithmic delay.",
+        "",
+        notes.strip(),
+        "",
+        "## Quality",
+        "",
+        quality.strip() or "Not measured.",
+        "",
+        "## Training",
+        "",
+        f"{meta['step']} steps of {recipe['data']['batch_size']} x {recipe['data']['segment_seconds']} s in "
+        f"{meta['seconds'] / 3600:.1f} hours, code revision {meta['revision']}, data manifest {meta['manifest'][:16]}. The recipe:",
+        "",
+        "```yaml",
+        yaml.safe_dump(_shared(recipe) | {"codec": recipe["codec"]}, sort_keys=False, default_flow_style=None, width=120).strip(),
+        "```",
+    ]
+    return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
