@@ -1,9 +1,9 @@
 """Audio folders -> manifest -> packed store -> random segments. No torch in here: batches are numpy arrays.
 
-    data = open_data(DataConfig(root="corpus", split="train", validation=("klettres/nds",)))
-    with Prefetcher(data.train_segments().batch, start=step) as batches:
-        for step, wave in batches:  # wave: (B, N) float32 in [-1, 1]
-            ...
+data = open_data(DataConfig(root="corpus", split="train", validation=("klettres/nds",)))
+with Prefetcher(data.train_segments().batch, start=step) as batches:
+    for step, wave in batches:  # wave: (B, N) float32 in [-1, 1]
+        ...
 """
 
 from mixcodec.data.augment import Augment

@@ -20,7 +20,7 @@ PEAK = 0.99
 class Augment:
     """What is done to a batch, in this order: bandwidth, room, noise, polarity, level."""
 
-    level_dbfs: Range | None = (-32.0, -14.0)  # active level is drawn uniformly from here; None leaves levels as they are
+    level_dbfs: Range | None = (-32.0, -14.0)  # active level is drawn uniformly from here; None only keeps peaks within range
     p_flip: float = 0.5  # probability of inverted polarity
     p_noise: float = 0.0  # probability of added coloured noise
     snr_db: Range = (10.0, 40.0)  # its signal-to-noise ratio, against the active level
@@ -79,12 +79,13 @@ def set_level(wave: Wave, sample_rate: int, rng: np.random.Generator, level_dbfs
         target = rng.uniform(*level_dbfs, size=len(wave))
         level = active_level(wave, sample_rate)
         gain = 10 ** ((target - np.where(np.isfinite(level), level, target)) / 20)
-    return wave * np.minimum(gain, PEAK / np.maximum(peak, 1e-9)).astype(np.float32)[:, None]
+    gain = np.minimum(gain, PEAK / np.maximum(peak, 1e-9))
+    return np.asarray(wave * gain.astype(np.float32)[:, None])
 
 
 def flip_polarity(wave: Wave, rng: np.random.Generator, probability: float) -> Wave:
     sign = np.where(rng.random(len(wave)) < probability, np.float32(-1), np.float32(1))
-    return wave * sign[:, None]
+    return np.asarray(wave * sign[:, None])
 
 
 def add_noise(wave: Wave, sample_rate: int, rng: np.random.Generator, probability: float, snr_db: Range) -> Wave:

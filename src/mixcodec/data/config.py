@@ -138,5 +138,7 @@ def open_data(config: DataConfig, progress: Progress | None = None) -> Data:
     data = Data(config, manifest, store.subset(train), store.subset(valid))
     if not data.train.clips:
         raise DataError(f"{manifest.root}: no file of the training speakers can be used")
-    log.info("%d clips, %.1f h to train on, %.1f min held out", len(data.train), data.train.seconds / 3600, data.valid.seconds / 60)
+    log.info(
+        "%d clips, %.1f h to train on, %.1f min held out", len(data.train), data.train.seconds / 3600, data.valid.seconds / 60
+    )
     return data

@@ -11,6 +11,7 @@ Two hashes, because they answer two questions:
   file edited in place, to the same length, is packed again.
 """
 
+import contextlib
 import csv
 import dataclasses
 import difflib
@@ -20,19 +21,20 @@ import logging
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile as sf
 
-from mixcodec.errors import DataError
+from mixcodec.errors import DataError, FileError
+from mixcodec.files import atomic_output
 
 log = logging.getLogger(__name__)
 
 AUDIO_SUFFIXES = frozenset(
-    f".{name}" for name in "wav wave w64 rf64 flac ogg oga opus mp3 aiff aif aifc au snd caf".split()
+    {".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf"}
 )
 MANIFEST_NAME = "manifest.tsv"
 CACHE_MAGIC = "mixcodec-manifest-cache"
@@ -335,20 +337,19 @@ def _load_cache(path: Path | None) -> dict[str, list[Any]]:
 def _save_cache(path: Path, rows: dict[str, list[Any]]) -> None:
     body = "".join(json.dumps([name, *rows[name]]) + "\n" for name in sorted(rows)).encode()
     head = json.dumps({"magic": CACHE_MAGIC, "version": CACHE_VERSION, "crc32": zlib.crc32(body)}).encode()
-    write_atomic(path, head + b"\n" + body)
+    with cache_output(path) as f:
+        f.write(head + b"\n" + body)
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Writes to a name of its own beside `path`, then renames: no reader ever sees half a file."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+@contextlib.contextmanager
+def cache_output(path: Path) -> Iterator[BinaryIO]:
+    """A file of the cache, opened to be written: it takes its name only when the block ends well."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as e:
-        raise DataError(f"{path}: can't be written ({e.strerror}); give another cache_dir") from e
-    finally:
-        part.unlink(missing_ok=True)
+        with atomic_output(path) as f:
+            yield f
+    except (OSError, FileError) as e:
+        raise DataError(f"{path}: can't be written; is there room, and may you write there? Else give another cache_dir") from e
 
 
 def _sha256(value: Any) -> str:

@@ -48,7 +48,9 @@ class Segments:
         if not store.clips:
             raise DataError("no clips to draw segments from")
         if self.samples < 1 or batch < 1 or seed < 0:
-            raise DataError(f"segments of {seconds} s, {batch} a batch, seed {seed}: lengths must be positive, the seed not negative")
+            raise DataError(
+                f"segments of {seconds} s, {batch} a batch, seed {seed}: lengths must be positive, the seed not negative"
+            )
         self.units = sorted({c.unit for c in store.clips})
         self._units = [_unit(store, name) for name in self.units]
         seconds_of = np.array([u.ends[-1] for u in self._units]) / store.sample_rate

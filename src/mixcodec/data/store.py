@@ -12,6 +12,7 @@ The index is written last, so a store without an index is not a store, and a kil
 
 import concurrent.futures as cf
 import dataclasses
+import itertools
 import json
 import logging
 import multiprocessing
@@ -28,7 +29,7 @@ import numpy.typing as npt
 import soundfile as sf
 import soxr
 
-from mixcodec.data.manifest import Broken, Entry, Manifest, unit_name, write_atomic
+from mixcodec.data.manifest import Broken, Entry, Manifest, cache_output, unit_name
 from mixcodec.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Store:
 
     def damaged(self) -> list[str]:
         """Paths of the clips whose samples no longer have the checksum they were packed with (reads everything)."""
-        return [c.path for c in self.clips if zlib.crc32(self.data[c.offset : c.offset + c.samples]) != c.crc32]
+        return [c.path for c in self.clips if zlib.crc32(self.data[c.offset : c.offset + c.samples].tobytes()) != c.crc32]
 
 
 def open_store(
@@ -180,7 +181,7 @@ def _decoded(manifest: Manifest, sample_rate: int, processes: int) -> Iterator[t
     with cf.ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         waiting: deque[cf.Future[list[Samples | str]]] = deque()
         for chunk in chunks:
-            while len(waiting) < 4 * processes and (job := next(jobs, None)):
+            for job in itertools.islice(jobs, 4 * processes - len(waiting)):
                 waiting.append(pool.submit(_decode_chunk, job))
             yield from zip(chunk, waiting.popleft().result(), strict=True)
 
@@ -189,33 +190,27 @@ def _pack(manifest: Manifest, sample_rate: int, stem: Path, processes: int, prog
     clips: list[Clip] = []
     broken: list[Broken] = []
     offset = 0
-    part = stem.with_name(f"{stem.name}.{os.getpid()}.part")
-    try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as f, _bar(len(manifest.entries), progress) as advance:
-            start = _write_header(f, 0)
-            for entry, samples in _decoded(manifest, sample_rate, processes):
-                if isinstance(samples, str):
-                    broken.append(Broken(entry.path, samples))
-                else:
-                    f.write(samples.tobytes())
-                    crc = zlib.crc32(samples)
-                    clips.append(Clip(entry.path, offset, len(samples), crc, entry.source, entry.speaker))
-                    offset += len(samples)
-                advance()
-            if not clips:
-                raise DataError(f"{manifest.root}: none of {len(broken)} files can be used; the first: {broken[0].path} {broken[0].reason}")
-            f.seek(0)
-            if _write_header(f, offset) != start:
-                raise RuntimeError("the .npy header changed its length")
-        part.replace(stem.with_suffix(".npy"))
-    except OSError as e:
-        raise DataError(f"{stem}.npy: can't be written ({e.strerror}); give another cache_dir") from e
-    finally:
-        part.unlink(missing_ok=True)
+    with cache_output(stem.with_suffix(".npy")) as f, _Bar(len(manifest.entries), progress) as advance:
+        start = _write_header(f, 0)
+        for entry, samples in _decoded(manifest, sample_rate, processes):
+            if isinstance(samples, str):
+                broken.append(Broken(entry.path, samples))
+            else:
+                raw = samples.astype("<i2").tobytes()
+                f.write(raw)
+                clips.append(Clip(entry.path, offset, len(samples), zlib.crc32(raw), entry.source, entry.speaker))
+                offset += len(samples)
+            advance()
+        if not clips:
+            first = f"{broken[0].path} {broken[0].reason}"
+            raise DataError(f"{manifest.root}: none of {len(broken)} files can be used; the first: {first}")
+        f.seek(0)
+        if _write_header(f, offset) != start:
+            raise RuntimeError("the .npy header changed its length")
     rows = {"clips": [dataclasses.astuple(c) for c in clips], "broken": [dataclasses.astuple(b) for b in broken]}
     index = {"magic": MAGIC, "version": VERSION, "sample_rate": sample_rate, "samples": offset, "crc32": _crc(rows), **rows}
-    write_atomic(stem.with_suffix(".json"), json.dumps(index).encode())
+    with cache_output(stem.with_suffix(".json")) as f:
+        f.write(json.dumps(index).encode())
 
 
 def _load(stem: Path, sample_rate: int) -> Store | None:
@@ -248,7 +243,7 @@ def _write_header(f: BinaryIO, samples: int) -> int:
     return f.tell()
 
 
-class _bar:
+class _Bar:
     """A progress bar on standard error if that is a terminal, else nothing; or the caller's own function."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
