@@ -1,0 +1,197 @@
+"""A wave into codes and codes into a wave, chunk by chunk, in memory that does not grow.
+
+Whatever the chunks, the graphs see whole frames in order with their state carried along, so the codes and samples are
+those of a single call. The offline codec is nothing but these streams fed with everything at once.
+
+    wave --resample--> hop-sized frames --encoder--> codes --decoder--> samples, first `delay` dropped --resample--> wave
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixcodec.audio import Resampler, Wave, check_wave, resampled_count
+from mixcodec.errors import AudioError, TokensError
+from mixcodec.runtime.session import GraphSession, State
+
+Codes = NDArray[np.int64]
+
+BLOCK_FRAMES = 500
+"""Frames, over all channels together, in one run of a graph: longer blocks are no faster, and cost memory."""
+
+
+def frames_for(samples: int, hop: int, delay: int) -> int:
+    """The frames that carry `samples` samples (at the codec's rate) through to the decoder's end: none for none."""
+    return -(-(samples + delay) // hop) if samples else 0
+
+
+class StreamEncoder:
+    """Codes from a wave that is still arriving.
+
+    Args:
+        session: the encoder graph, (B, t * hop) -> (B, t, K).
+        codec_rate, hop, delay: of the codec; Hz, samples, samples.
+        sample_rate: of the wave, Hz; it is resampled where the codec's differs.
+        channels: None for mono chunks (n,), C for chunks (C, n).
+        codebooks: how many of the K codebooks to keep.
+    """
+
+    def __init__(
+        self,
+        session: GraphSession,
+        *,
+        codec_rate: int,
+        hop: int,
+        delay: int,
+        sample_rate: int,
+        channels: int | None,
+        codebooks: int,
+    ) -> None:
+        self._session = session
+        self._hop, self._delay, self._codebooks = hop, delay, codebooks
+        self._mono = channels is None
+        self._channels = channels or 1
+        self._resampler = Resampler(sample_rate, codec_rate, self._channels)
+        self._state: State = session.initial_state(self._channels)
+        self._waiting: Wave = np.zeros((self._channels, 0), np.float32)
+        self._samples = 0  # at the codec's rate
+        self._frames = 0
+        self._finished = False
+        self.sample_count = 0
+        """Samples taken so far per channel, at the wave's own rate."""
+
+    def push(self, chunk: NDArray[Any]) -> Codes:
+        """Take the next samples, (n,) or (C, n) for any n; return the codes (*channels, t, K) of t frames, t >= 0.
+
+        Raises:
+            AudioError: the wrong shape, samples that are not finite, or a stream that has been finished.
+        """
+        if self._finished:
+            raise AudioError("this stream is finished; start a new one")
+        rows = np.atleast_2d(check_wave(chunk))
+        if (np.ndim(chunk) == 1) != self._mono or rows.shape[0] != self._channels:
+            expected = "(n,)" if self._mono else f"({self._channels}, n)"
+            raise AudioError(f"this stream takes chunks of shape {expected}, not {np.shape(chunk)}")
+        self.sample_count += rows.shape[-1]
+        return self._encode(self._resampler.push(rows))
+
+    def finish(self) -> Codes:
+        """End the signal; return the codes (*channels, t, K) of what is left, padded with silence to whole frames."""
+        if self._finished:
+            raise AudioError("this stream is finished; start a new one")
+        self._finished = True
+        tail = self._resampler.finish()
+        samples = self._samples + tail.shape[-1]
+        padding = frames_for(samples, self._hop, self._delay) * self._hop - samples
+        return self._encode(np.pad(tail, ((0, 0), (0, max(0, padding)))))
+
+    def _encode(self, rows: Wave) -> Codes:
+        self._samples += rows.shape[-1]
+        waiting = np.concatenate([self._waiting, rows], axis=1)
+        block = max(1, BLOCK_FRAMES // self._channels) * self._hop
+        whole = waiting.shape[1] // self._hop * self._hop
+        parts: list[Codes] = [np.zeros((self._channels, 0, self._codebooks), np.int64)]
+        for start in range(0, whole, block):
+            piece = np.ascontiguousarray(waiting[:, start : min(start + block, whole)])
+            codes, self._state = self._session.step(piece, self._state)
+            parts.append(codes[..., : self._codebooks])
+        self._waiting = waiting[:, whole:].copy()
+        codes = np.concatenate(parts, axis=1)
+        return codes[0] if self._mono else codes
+
+
+class StreamDecoder:
+    """A wave from codes that are still arriving.
+
+    Args:
+        session: the decoder graph, (B, t, k) -> (B, t * hop).
+        codec_rate, hop, delay: of the codec; Hz, samples, samples.
+        codebooks, codebook_size: of the codec; what codes may be.
+        sample_rate: wanted of the wave, Hz; the codec's output is resampled where it differs.
+        channels: None for mono codes (t, k), C for (C, t, k).
+        sample_count: length of the wave per channel, if it is known: the wave is cut to it. Otherwise everything the
+            codes hold comes out, which includes the encoder's padding.
+    """
+
+    def __init__(
+        self,
+        session: GraphSession,
+        *,
+        codec_rate: int,
+        hop: int,
+        delay: int,
+        codebooks: int,
+        codebook_size: int,
+        sample_rate: int,
+        channels: int | None,
+        sample_count: int | None,
+    ) -> None:
+        self._session = session
+        self._codebooks, self._codebook_size = codebooks, codebook_size
+        self._mono = channels is None
+        self._channels = channels or 1
+        self._resampler = Resampler(codec_rate, sample_rate, self._channels)
+        self._state: State = session.initial_state(self._channels)
+        self._drop = delay
+        self._inner_left = None if sample_count is None else resampled_count(sample_count, sample_rate, codec_rate)
+        self._left = sample_count
+        self._finished = False
+
+    def push(self, chunk: NDArray[Any]) -> Wave:
+        """Take the next codes, (t, k) or (C, t, k) for any t and 1 <= k <= K; return the samples that are certain.
+
+        Returns:
+            float32 (*channels, n), n >= 0.
+
+        Raises:
+            TokensError: the wrong shape, codes out of range, or a stream that has been finished.
+        """
+        if self._finished:
+            raise TokensError("this stream is finished; start a new one")
+        codes = np.asarray(chunk)
+        rows = codes[None] if self._mono else codes
+        if rows.ndim != 3 or rows.shape[0] != self._channels or not 1 <= rows.shape[2] <= self._codebooks:
+            expected = f"({'' if self._mono else f'{self._channels}, '}t, k), k 1 to {self._codebooks}"
+            raise TokensError(f"this stream takes codes of shape {expected}, not {codes.shape}")
+        if rows.size and (rows.min() < 0 or rows.max() >= self._codebook_size):
+            raise TokensError(f"codes must lie in 0..{self._codebook_size - 1}, not {rows.min()}..{rows.max()}")
+        block = max(1, BLOCK_FRAMES // self._channels)
+        parts: list[Wave] = [np.zeros((self._channels, 0), np.float32)]
+        for start in range(0, rows.shape[1], block):
+            piece = np.ascontiguousarray(rows[:, start : start + block], np.int64)
+            wave, self._state = self._session.step(piece, self._state)
+            parts.append(self._resampler.push(self._trim(wave)))
+        return self._cut(np.concatenate(parts, axis=1))
+
+    def finish(self) -> Wave:
+        """End the codes; return the samples (*channels, n) that are left.
+
+        Raises:
+            TokensError: the codes were too few for `sample_count`.
+        """
+        if self._finished:
+            raise TokensError("this stream is finished; start a new one")
+        self._finished = True
+        wave = self._cut(self._resampler.finish())
+        if self._left:
+            raise TokensError(f"the codes end {self._left} samples before the signal does; they are not whole")
+        return wave
+
+    def _trim(self, wave: Wave) -> Wave:
+        """Drop the codec's delay at the beginning and its padding at the end."""
+        dropped = min(self._drop, wave.shape[-1])
+        self._drop -= dropped
+        wave = wave[:, dropped:]
+        if self._inner_left is not None:
+            wave = wave[:, : self._inner_left]
+            self._inner_left -= wave.shape[-1]
+        return wave
+
+    def _cut(self, wave: Wave) -> Wave:
+        if self._left is not None:
+            wave = wave[:, : self._left]
+            self._left -= wave.shape[-1]
+        return wave[0] if self._mono else wave
