@@ -77,6 +77,16 @@ class Header:
         return packed_bytes(self.channels * self.frames * self.codebooks, code_bits(self.codebook_size))
 
     @property
+    def file_bytes(self) -> int:
+        """The bytes of the whole file: header, packed codes and checksum."""
+        return len(self.to_bytes()) + self.payload_bytes + CHECKSUM_BYTES
+
+    @property
+    def version(self) -> int:
+        """The format version, of which there is one so far."""
+        return VERSION
+
+    @property
     def kbps(self) -> float:
         """Nominal bitrate of the codes of all channels, without header and checksum."""
         return float(self.frame_rate) * self.codebooks * code_bits(self.codebook_size) * self.channels / 1000

@@ -7,9 +7,10 @@ from fractions import Fraction
 
 from mixcodec.audio import AudioReader, AudioWriter, check_audio_target
 from mixcodec.bitstream import Header, MxcReader, MxcWriter
-from mixcodec.errors import BitstreamError, FileError, RateError, TokensError
+from mixcodec.errors import BitstreamError, FileError, ModelError, RateError, TokensError
 from mixcodec.files import PathLike, atomic_output, display_name, same_file, seekable_input
-from mixcodec.runtime.codec import Codec
+from mixcodec.models import shipped_models
+from mixcodec.runtime.codec import Codec, load
 
 Progress = Callable[[float, float], None]
 """Is told the seconds of audio done and the seconds there are."""
@@ -55,20 +56,28 @@ def encode_file(
             return writer.finish(encoder.sample_count)
 
 
-def decode_file(codec: Codec, source: PathLike, target: PathLike, progress: Progress | None = None) -> Header:
+def decode_file(
+    codec: Codec | str | None, source: PathLike, target: PathLike, progress: Progress | None = None
+) -> Header:
     """Decode a `.mxc` file into a wav file; ``-`` is standard input or output.
+
+    Args:
+        codec: the codec, the name or folder of its model, or None for the shipped model that the file names.
 
     Returns:
         The header of the file that was read.
 
     Raises:
-        FileError, BitstreamError, TokensError: the input is not intact or another model's, or the target not writable.
+        FileError, BitstreamError, ModelError: the input is not intact or another model's, the model is not there, or
+            the target cannot be written.
     """
     _check_distinct(source, target)
     check_audio_target(target)
     with seekable_input(source) as stream:
         reader = MxcReader(stream, display_name(source))
         header = reader.header
+        if not isinstance(codec, Codec):
+            codec = _codec_for(codec, reader)
         try:
             codec.check_origin(header.model, header.fingerprint)
             codec.check_layout(header.codebooks, header.codebook_size, float(header.frame_rate))
@@ -89,6 +98,15 @@ def decode_file(codec: Codec, source: PathLike, target: PathLike, progress: Prog
             writer.write(decoder.finish())
             writer.finish()
     return header
+
+
+def _codec_for(model: str | None, reader: MxcReader) -> Codec:
+    if model is not None:
+        return load(model)
+    name = reader.header.model
+    if name not in shipped_models():
+        raise ModelError(f"{reader.name}: was made by model {name}, which is not shipped; give its folder with --model")
+    return load(name)
 
 
 def _block_frames(channels: int) -> int:

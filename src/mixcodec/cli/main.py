@@ -1,0 +1,161 @@
+"""`mixcodec`: finds the command, parses its arguments, and turns a user's mistake into one line and exit status 2.
+
+Only the module of the command that is asked for is imported, so that a cold command costs what it uses.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, suppress
+from importlib import import_module
+from typing import Any
+
+from mixcodec import __version__
+from mixcodec.errors import MixcodecError, UsageError
+
+COMMANDS = {
+    "encode": "audio file -> .mxc file",
+    "decode": ".mxc file -> wav file",
+    "roundtrip": "encode and decode, and say what it cost and what it did to the sound",
+    "info": "what is inside a .mxc file or a model",
+    "models": "the models that come with this installation",
+    "train": "train a codec from a recipe (needs the extra: train)",
+    "export": "checkpoint -> model folder (needs the extra: train)",
+}
+WORKSHOP = ("train", "export")
+"""Commands that need torch."""
+
+FAILURE = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (without the program's name); return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        with _tidy_when_terminated():
+            status = _dispatch(arguments)
+            sys.stdout.flush()
+    except MixcodecError as error:
+        _complain(str(error))
+        return FAILURE
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        with suppress(OSError, ValueError):  # or the interpreter complains when it flushes at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return status
+
+
+@contextmanager
+def _tidy_when_terminated() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, so that temporary files are removed, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _complain(message: str) -> None:
+    print("mixcodec: " + " ".join(message.split()), file=sys.stderr)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if arguments[0] == "--version":
+        print(f"mixcodec {__version__}")
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        raise UsageError(_unknown(name))
+    if name not in WORKSHOP:
+        # The runtime uses numpy for copying, not for algebra: a pool of BLAS threads would only cost start-up time.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        with suppress(AttributeError):  # a file name may hold what the terminal's encoding cannot
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        command = getattr(import_module(f"mixcodec.cli.{name}"), name)
+        call = _parse(command, name, arguments[1:])
+        if call is not None:
+            call()
+    except ModuleNotFoundError as error:
+        if name not in WORKSHOP or (error.name or "").startswith("mixcodec"):
+            raise
+        raise UsageError(f"mixcodec {name} needs pip install 'mixcodec[train]' ({error.name} is missing)") from None
+    return 0
+
+
+def _parse(command: Callable[..., None], name: str, arguments: list[str]) -> Callable[[], None] | None:
+    """The command with its arguments, yet to be called; None where help was printed instead.
+
+    Raises:
+        UsageError: the arguments cannot be parsed; tyro's boxed explanation, in one line.
+    """
+    import tyro
+
+    @functools.wraps(command)
+    def bind(*positional: Any, **named: Any) -> Callable[[], None]:
+        return functools.partial(command, *positional, **named)
+
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(bind, prog=f"mixcodec {name}", args=arguments)  # type: ignore[return-value]
+    except SystemExit as stop:
+        if not stop.code:
+            return None
+        raise UsageError(f"{_one_line(said.getvalue())}; see mixcodec {name} --help") from None
+
+
+def _one_line(box: str) -> str:
+    """The first paragraph of tyro's box and the nearest option it names, without the box."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    lines = [line.strip("│╭╰╮╯ ") for line in plain.splitlines()]
+    rules = [number for number, line in enumerate(lines) if set(line) <= {"─"}]
+    said = " ".join(lines[1 : rules[0] if rules else None]).removesuffix(".")
+    guess = lines.index("Perhaps you meant:") if "Perhaps you meant:" in lines else None
+    return said + (f"; perhaps you meant {lines[guess + 1]}" if guess is not None else "")
+
+
+def _unknown(name: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    advice = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}"
+    return f"unknown command {name!r}; {advice}"
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: mixcodec COMMAND ...",
+            "",
+            "A neural audio codec: audio to discrete tokens and back.",
+            "",
+            *lines,
+            "",
+            "mixcodec COMMAND --help explains one; --version prints the version.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

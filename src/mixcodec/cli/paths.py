@@ -1,0 +1,26 @@
+"""Where a command writes when it is not told."""
+
+from __future__ import annotations
+
+import os
+
+from mixcodec.errors import UsageError
+
+
+def target_beside(source: str, suffix: str) -> str:
+    """`source` with its suffix replaced; ``-`` where the source is standard input.
+
+    A file that is there already is kept where it cannot be a former result of the same command: the wav of
+    ``decode talk.mxc`` is not written over the recording ``talk.wav``, but to ``talk.decoded.wav``.
+
+    Raises:
+        UsageError: that is the source itself.
+    """
+    if source == "-":
+        return "-"
+    stem, old = os.path.splitext(source)
+    if old.lower() == suffix:
+        raise UsageError(f"{source}: is the input itself; name the output with -o")
+    if suffix == ".wav" and os.path.exists(stem + suffix):
+        return f"{stem}.decoded{suffix}"
+    return stem + suffix

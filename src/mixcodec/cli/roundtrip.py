@@ -1,0 +1,62 @@
+"""mixcodec roundtrip: encode and decode, and say what it cost and what it did to the sound."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import tyro
+
+
+def roundtrip(
+    input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IN")],
+    /,
+    *,
+    output: Annotated[str | None, tyro.conf.arg(aliases=["-o"], metavar="OUT.wav")] = None,
+    kbps: Annotated[float | None, tyro.conf.arg(metavar="R")] = None,
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FOLDER")] = "speech-16k",
+) -> None:
+    """Encode an audio file and decode it again; print duration, rate, sizes, mel distance and where the results are.
+
+    Args:
+        input: Audio file.
+        output: The wav to write; the .mxc goes beside it. By default the input's name with .roundtrip.wav.
+        kbps: Bitrate of all channels together, kbps. By default the model's own.
+        model: A shipped model (see mixcodec models) or a model folder.
+    """
+    from mixcodec.audio import check_audio_target
+    from mixcodec.cli.progress import progress_bar
+    from mixcodec.cli.table import columns, real_kbps
+    from mixcodec.errors import UsageError
+    from mixcodec.runtime import decode_file, encode_file, load
+    from mixcodec.runtime.mel import file_mel_distance
+
+    if "-" in (input, output):
+        raise UsageError("roundtrip works on files, not on standard input or output; use encode and decode for those")
+    wav = output or os.path.splitext(input)[0] + ".roundtrip.wav"
+    check_audio_target(wav)
+    mxc = os.path.splitext(wav)[0] + ".mxc"
+    codec = load(model)
+    with progress_bar("encoding") as progress:
+        header = encode_file(codec, input, mxc, kbps, progress)
+    with progress_bar("decoding") as progress:
+        decode_file(codec, mxc, wav, progress)
+    distance = file_mel_distance(input, wav, codec.sample_rate)
+    pcm_bytes = 2 * header.sample_count * header.channels
+    print(
+        columns(
+            [
+                ("model", codec.name),
+                ("duration", f"{header.seconds:.2f} s"),
+                ("signal", f"{header.sample_rate} Hz, {header.channels} channel{'s' * (header.channels > 1)}"),
+                ("codebooks", f"{header.codebooks} of {codec.codebooks}"),
+                ("size as 16-bit PCM", f"{pcm_bytes} bytes"),
+                ("size as .mxc", f"{header.file_bytes} bytes"),
+                ("nominal bitrate", f"{header.kbps:.3f} kbps"),
+                ("real bitrate", real_kbps(header.file_bytes, header.seconds)),
+                ("mel distance", f"{distance:.3f}"),
+                ("tokens", mxc),
+                ("sound", wav),
+            ]
+        )
+    )
