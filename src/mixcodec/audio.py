@@ -251,7 +251,8 @@ class Resampler:
 
 
 def resample(wave: Wave, source_rate: int, target_rate: int) -> Wave:
-    """Resample a wave (*channels, N) to (*channels, resampled_count(N))."""
-    rows = wave.reshape(-1, wave.shape[-1]) if wave.ndim > 1 else wave[None]
+    """Resample a wave, (N,) or (C, N), to (M,) or (C, M) with M = resampled_count(N)."""
+    rows = np.atleast_2d(wave)
     resampler = Resampler(source_rate, target_rate, rows.shape[0])
-    return np.concatenate([resampler.push(rows), resampler.finish()], axis=-1).reshape(*wave.shape[:-1], -1)
+    out = np.concatenate([resampler.push(rows), resampler.finish()], axis=-1)
+    return out[0] if wave.ndim == 1 else out

@@ -152,7 +152,7 @@ def parse_header(data: bytes) -> tuple[Header, int]:
     fingerprint = data[start : start + FINGERPRINT_BYTES].hex()
     fields = _Fields(data, start + FINGERPRINT_BYTES)
     sample_rate, sample_count, channels, frames, codebooks, codebook_size, numerator, denominator = fields.take(8)
-    if math.gcd(numerator, denominator) != 1:
+    if denominator < 1 or math.gcd(numerator, denominator) != 1:
         raise BitstreamError(f"its frame rate {numerator}/{denominator} is not a fraction in lowest terms")
     rate = Fraction(numerator, denominator)
     header = Header(name, fingerprint, sample_rate, sample_count, channels, frames, codebooks, codebook_size, rate)

@@ -1,0 +1,153 @@
+"""Audio files and resampling, against soundfile, soxr and the sine itself."""
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mixcodec.audio import AudioReader, Resampler, read_audio, resample, resampled_count, wav_header, write_audio
+from mixcodec.errors import AudioError, FileError
+
+RATES = [8000, 11025, 16000, 22050, 44100, 48000]
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (777,), (2, 500), (5, 3), (2, 0)])
+def test_wav_there_and_back(tmp_path, shape):
+    wave = np.round(noise(*shape) * 32767) / np.float32(32768)
+    write_audio(tmp_path / "x.wav", wave, 22050)
+    again, rate = read_audio(tmp_path / "x.wav")
+    assert rate == 22050
+    assert again.dtype == np.float32
+    assert np.array_equal(again, wave)
+    info = soundfile.info(tmp_path / "x.wav")
+    assert (info.subtype, info.frames, info.channels) == ("PCM_16", shape[-1], shape[0] if len(shape) > 1 else 1)
+
+
+def test_clipping_does_not_wrap(tmp_path):
+    write_audio(tmp_path / "x.wav", np.float32([1.0, 1.5, 100.0, -1.0, -7.0]), 16000)
+    samples, _ = soundfile.read(tmp_path / "x.wav", dtype="int16")
+    assert samples.tolist() == [32767, 32767, 32767, -32768, -32768]
+
+
+def test_huge_wavs_are_rf64():
+    header = wav_header(48000, 2, 1 << 31)
+    assert header[:4] == b"RF64" and header[12:16] == b"ds64" and len(header) == 80
+    assert struct.unpack("<QQQ", header[20:44]) == ((1 << 33) + 72, 1 << 33, 1 << 31)
+    short = wav_header(16000, 1, 3) + bytes(6)
+    assert len(short) == 50
+    # libsndfile reads the same layout with RF64 in front, at a size that fits a test
+    body = wav_header(16000, 1, 1 << 32)
+    body = body[:20] + struct.pack("<QQQ", 78, 6, 3) + body[44:] + b"\1\0\2\0\3\0"
+    samples, rate = soundfile.read(io.BytesIO(body), dtype="int16")
+    assert (samples.tolist(), rate) == ([1, 2, 3], 16000)
+
+
+@pytest.mark.parametrize("form", ["wav", "flac", "ogg", "mp3", "aiff"])
+def test_formats(tmp_path, form):
+    wave = 0.3 * np.sin(np.arange(16000) / 20).astype(np.float32)
+    path = tmp_path / f"x.{form}"
+    soundfile.write(path, np.stack([wave, -wave], axis=1), 16000)
+    again, rate = read_audio(path)
+    expected, _ = soundfile.read(path, dtype="float32")
+    assert rate == 16000
+    assert np.array_equal(again, expected.T)
+
+
+def test_opus(tmp_path):
+    if "OPUS" not in soundfile.available_subtypes("OGG"):
+        pytest.skip("this libsndfile writes no Opus")
+    wave = 0.3 * np.sin(np.arange(48000) / 20).astype(np.float32)
+    soundfile.write(tmp_path / "x.opus", wave, 48000, format="OGG", subtype="OPUS")
+    again, rate = read_audio(tmp_path / "x.opus")
+    assert rate == 48000
+    assert np.corrcoef(again[: wave.size], wave)[0, 1] > 0.99
+
+
+def test_blocks_are_the_file(tmp_path):
+    wave = noise(3, 1000)
+    soundfile.write(tmp_path / "x.wav", wave.T, 16000, subtype="FLOAT")
+    with AudioReader(tmp_path / "x.wav") as reader:
+        blocks = list(reader.blocks(300))
+    assert [block.shape for block in blocks] == [(3, 300), (3, 300), (3, 300), (3, 100)]
+    assert np.array_equal(np.concatenate(blocks, axis=1), wave)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(RATES), st.sampled_from(RATES), st.lists(st.integers(0, 3000), max_size=6), st.integers(1, 2))
+def test_resampling_does_not_depend_on_the_chunks(source, target, lengths, channels):
+    wave = noise(channels, sum(lengths))
+    whole = resample(wave, source, target)
+    assert whole.shape == (channels, resampled_count(sum(lengths), source, target))
+    resampler = Resampler(source, target, channels)
+    pieces = [resampler.push(piece) for piece in np.split(wave, np.cumsum(lengths), axis=1)]
+    assert np.array_equal(np.concatenate([*pieces, resampler.finish()], axis=1), whole)
+
+
+@pytest.mark.parametrize(("source", "target"), [(16000, 44100), (44100, 16000), (48000, 16000)])
+def test_resampling_is_that_of_soxr(source, target):
+    wave = noise(12345)
+    expected = soxr.resample(wave, source, target, quality="HQ")
+    ours = resample(wave, source, target)
+    length = min(len(ours), len(expected))
+    assert abs(len(ours) - len(expected)) <= 1
+    assert np.abs(ours[:length] - expected[:length]).max() < 1e-5
+
+
+@given(st.integers(0, 10**9), st.sampled_from(RATES), st.sampled_from(RATES))
+def test_the_way_back_is_long_enough(count, source, target):
+    assert resampled_count(resampled_count(count, source, target), target, source) >= count
+
+
+def bad_files(folder: Path) -> dict[str, str]:
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("this is not audio at all\n" * 10)
+    (folder / "x.raw").write_bytes(bytes(1000))
+    soundfile.write(folder / "nan.wav", np.float32([0, 0, np.nan, 0]), 16000, subtype="FLOAT")
+    soundfile.write(folder / "inf.wav", np.float32([[0, 0], [0, np.inf]]), 16000, subtype="FLOAT")
+    soundfile.write(folder / "slow.wav", np.zeros(10), 10)
+    return {
+        "missing.wav": "no such file",
+        "": "is a directory",
+        "empty.wav": "is empty",
+        "text.wav": "not audio",
+        "x.raw": "not audio",
+        "nan.wav": "sample 2 is NaN",
+        "inf.wav": "sample 1 is NaN",
+        "slow.wav": "10 Hz",
+    }
+
+
+def test_bad_files(tmp_path):
+    for name, message in bad_files(tmp_path).items():
+        with pytest.raises((AudioError, FileError), match=message):
+            read_audio(tmp_path / name)
+
+
+def test_bad_waves_leave_nothing(tmp_path):
+    for wave in (np.zeros((1, 2, 3)), np.zeros(4, int), np.float32([np.nan]), np.zeros((256, 1), np.float32)):
+        with pytest.raises(AudioError):
+            write_audio(tmp_path / "x.wav", wave, 16000)
+    for name in ("x.flac", "missing/x.wav", ""):
+        with pytest.raises(FileError):
+            write_audio(tmp_path / name, np.zeros(3, np.float32), 16000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_keeps_what_was_there(tmp_path):
+    from mixcodec.files import atomic_output
+
+    (tmp_path / "x").write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_output(tmp_path / "x") as file:
+        file.write(b"new")
+        raise KeyboardInterrupt
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("x", "old")]
