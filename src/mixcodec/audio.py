@@ -13,16 +13,13 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixcodec.errors import AudioError, FileError
 from mixcodec.files import PathLike, atomic_output, display_name, seekable_input
-
-if TYPE_CHECKING:
-    import soundfile
 
 Wave = NDArray[np.float32]
 
@@ -49,7 +46,9 @@ def check_wave(wave: NDArray[Any], name: str = "wave") -> Wave:
     if wave.ndim not in (1, 2) or not np.issubdtype(wave.dtype, np.floating):
         raise AudioError(f"{name}: needs float samples of shape (N,) or (C, N), not {wave.dtype} {wave.shape}")
     if wave.ndim == 2 and not 1 <= wave.shape[0] <= MAX_CHANNELS:
-        raise AudioError(f"{name}: has {wave.shape[0]} channels (shape {wave.shape}); give (C, N), C 1 to {MAX_CHANNELS}")
+        raise AudioError(
+            f"{name}: has {wave.shape[0]} channels (shape {wave.shape}); give (C, N), C 1 to {MAX_CHANNELS}"
+        )
     wave = wave.astype(np.float32, copy=False)
     check_finite(wave, name, 0)
     return wave
@@ -79,6 +78,8 @@ class AudioReader:
     def __init__(self, path: PathLike) -> None:
         import soundfile
 
+        from mixcodec.sequential import SequentialSoundFile
+
         self.name = display_name(path)
         self._stack = ExitStack()
         try:
@@ -87,9 +88,7 @@ class AudioReader:
                 raise AudioError(f"{self.name}: is empty (0 bytes); give an audio file")
             os.lseek(file.fileno(), 0, os.SEEK_SET)
             try:
-                self._sound: soundfile.SoundFile = self._stack.enter_context(
-                    soundfile.SoundFile(file.fileno(), "r", closefd=False)
-                )
+                self._sound = self._stack.enter_context(SequentialSoundFile(file.fileno(), "r", closefd=False))
             except (soundfile.SoundFileError, TypeError, ValueError, OSError):
                 formats = "wav, flac, ogg, mp3 and opus are"
                 raise AudioError(f"{self.name}: is not audio that can be read; {formats}") from None
@@ -103,10 +102,12 @@ class AudioReader:
             self._stack.close()
             raise
 
-    def __enter__(self) -> AudioReader:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stack.close()
 
     def blocks(self, samples: int | None = None) -> Iterator[Wave]:

@@ -81,12 +81,13 @@ def atomic_output(path: PathLike) -> Iterator[BinaryIO]:
         with tempfile.TemporaryFile() as spool:
             yield cast(BinaryIO, spool)
             spool.seek(0)
-            if name == "-":
-                shutil.copyfileobj(spool, sys.stdout.buffer, COPY_BYTES)
-                sys.stdout.buffer.flush()
-            else:
-                with _open_target(name, "wb", name) as special:
-                    shutil.copyfileobj(spool, special, COPY_BYTES)
+            with _write_errors(display_name(path, "standard output")):
+                if name == "-":
+                    shutil.copyfileobj(spool, sys.stdout.buffer, COPY_BYTES)
+                    sys.stdout.buffer.flush()
+                else:
+                    with _open_target(name, "wb", name) as special:
+                        shutil.copyfileobj(spool, special, COPY_BYTES)
         return
     if os.path.isdir(name):
         raise FileError(f"{name}: is a directory; name a file to write")
@@ -95,7 +96,7 @@ def atomic_output(path: PathLike) -> Iterator[BinaryIO]:
         raise FileError(f"{name}: cannot be written (permission denied); choose another target with -o")
     temporary = os.path.join(os.path.dirname(target), f".mixcodec-{os.getpid()}-{os.urandom(4).hex()}.tmp")
     file = _open_target(temporary, "x+b", name)
-    try:
+    with _write_errors(name):
         try:
             with file:
                 yield file
@@ -104,6 +105,13 @@ def atomic_output(path: PathLike) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 os.unlink(temporary)
             raise
+
+
+@contextmanager
+def _write_errors(name: str) -> Iterator[None]:
+    """Turn what the operating system says about a target into a FileError; a closed pipe is none."""
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -123,7 +131,9 @@ def _open_target(opened: str, mode: str, name: str) -> BinaryIO:
         return cast(BinaryIO, open(opened, mode))
     except FileNotFoundError:
         folder = os.path.dirname(name) or "."
-        raise FileError(f"{name}: the folder {folder} does not exist; make it, or choose another target with -o") from None
+        raise FileError(
+            f"{name}: the folder {folder} does not exist; make it, or choose another target with -o"
+        ) from None
     except (OSError, ValueError) as error:
         reason = _reason(error) if isinstance(error, OSError) else str(error)
         raise FileError(f"{name}: cannot be written ({reason}); choose another target with -o") from None

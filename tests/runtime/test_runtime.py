@@ -65,7 +65,17 @@ def test_the_first_codebooks_are_a_lower_rate(tiny_codec, grid_wave):
 
 @pytest.mark.parametrize(
     ("kbps", "channels", "codebooks"),
-    [(None, 1, 6), (0.5, 1, 1), (0.99, 1, 1), (1.0, 1, 2), (1.5, 1, 3), (3.0, 1, 6), (4.0, 1, 8), (3.0, 2, 3), (8, 2, 8)],
+    [
+        (None, 1, 6),
+        (0.5, 1, 1),
+        (0.99, 1, 1),
+        (1.0, 1, 2),
+        (1.5, 1, 3),
+        (3.0, 1, 6),
+        (4.0, 1, 8),
+        (3.0, 2, 3),
+        (8, 2, 8),
+    ],
 )
 def test_bitrates(tiny_codec, kbps, channels, codebooks):
     assert tiny_codec.codebooks_for(kbps, channels) == codebooks

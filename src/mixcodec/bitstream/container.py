@@ -44,7 +44,7 @@ class MxcWriter:
         self._bits = code_bits(header.codebook_size)
         self._waiting: Codes = np.zeros((header.channels, 0, header.codebooks), np.int64)
         self._frames = 0
-        self._payload = tempfile.SpooledTemporaryFile(SPOOL_BYTES)
+        self._payload = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - closed by finish
 
     def append(self, codes: Codes) -> None:
         """Take the codes (*channels, t, K) of t more frames."""

@@ -34,6 +34,7 @@ WORKSHOP = ("train", "export")
 
 FAILURE = 2
 INTERRUPTED = 130
+TERMINATED = 128 + signal.SIGTERM
 BROKEN_PIPE = 141
 
 
@@ -63,9 +64,20 @@ def _tidy_when_terminated() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    told = False
+
+    def end(*_: object) -> None:
+        nonlocal told
+        told = True
+        sys.exit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except Exception:
+        if told:  # a library that was just being imported may make an error of its own of it
+            sys.exit(TERMINATED)
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -116,7 +128,7 @@ def _parse(command: Callable[..., None], name: str, arguments: list[str]) -> Cal
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            return tyro.cli(bind, prog=f"mixcodec {name}", args=arguments)  # type: ignore[return-value]
+            return tyro.cli(bind, prog=f"mixcodec {name}", args=arguments)
     except SystemExit as stop:
         if not stop.code:
             return None

@@ -1,6 +1,6 @@
 """The torch-free codec: a model folder and its two graphs.
 
-    wave (*channels, N) --wave_to_tokens--> Tokens --tokens_to_wave--> wave (*channels, N)
+wave (*channels, N) --wave_to_tokens--> Tokens --tokens_to_wave--> wave (*channels, N)
 """
 
 from __future__ import annotations

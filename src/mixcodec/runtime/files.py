@@ -45,8 +45,8 @@ def encode_file(
             codebook_size=codec.codebook_size,
             frame_rate=Fraction(codec.sample_rate, codec.hop),
         )
+        encoder = codec.stream_encoder(channels, kbps, reader.sample_rate)
         with atomic_output(target) as file:
-            encoder = codec.stream_encoder(channels, kbps, reader.sample_rate)
             writer = MxcWriter(file, draft)
             for block in reader.blocks():
                 writer.append(encoder.push(block))
@@ -84,9 +84,9 @@ def decode_file(
             codec.check_frames(header.frames, header.sample_count, header.sample_rate)
         except TokensError as error:
             raise BitstreamError(f"{reader.name}: {error}") from None
+        channels = None if header.channels == 1 else header.channels
+        decoder = codec.stream_decoder(channels, header.sample_rate, header.sample_count)
         with atomic_output(target) as file:
-            channels = None if header.channels == 1 else header.channels
-            decoder = codec.stream_decoder(channels, header.sample_rate, header.sample_count)
             writer = AudioWriter(file, header.sample_rate, header.channels, header.sample_count)
             done = 0
             for codes in reader.blocks(_block_frames(header.channels)):
