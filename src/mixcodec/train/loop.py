@@ -173,7 +173,7 @@ class Trainer:
         """How many codebooks each item uses (B,)."""
         books = self.ema.codebooks
         some = torch.randint(1, books + 1, (batch,))
-        return torch.where(torch.rand(batch) < self.recipe.dropout, some, books).to(self.fabric.device)
+        return torch.where(torch.rand(batch) < self.recipe.dropout, some, self.recipe.usual_codebooks or books).to(self.fabric.device)
 
     @torch.no_grad()
     def _start_codebooks(self) -> None:

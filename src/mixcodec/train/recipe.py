@@ -91,7 +91,9 @@ class Recipe:
     start_frames: int = 16_384
     """Latents that the codebooks are fitted to."""
     dropout: float = 0.6
-    """Share of items that use a random number of codebooks instead of all."""
+    """Share of items that use a random number of codebooks instead of the usual one."""
+    usual_codebooks: int = 0
+    """How many codebooks the other items use; 0 is all."""
     accelerator: str = "auto"
     """cpu, cuda or auto."""
     precision: str = "bf16-mixed"

@@ -1,0 +1,102 @@
+import math
+
+import pytest
+import torch
+
+from mixcodec.errors import ConfigError
+from mixcodec.nn.codec import CodecNet
+from mixcodec.train import Trainer, load_checkpoint, save_checkpoint
+from mixcodec.train.export import export_checkpoint
+from mixcodec.train.loop import _schedule
+
+
+def weights(trainer):
+    tensors, _ = load_checkpoint(trainer.checkpoint)
+    return tensors
+
+
+def test_a_run_stopped_and_resumed_ends_with_the_same_weights(tiny_recipe, tmp_path):
+    whole = Trainer(tiny_recipe(out=str(tmp_path / "whole")))
+    whole.run()
+    recipe = tiny_recipe(out=str(tmp_path / "halves"))
+    Trainer(recipe).run(until=5)
+    second = Trainer(recipe)
+    assert second.step == 5
+    torch.manual_seed(99)  # what another program does between them must not matter
+    second = Trainer(recipe)
+    second.run()
+    one, two = weights(whole), weights(second)
+    assert one.keys() == two.keys()
+    assert [k for k in one if not torch.equal(one[k], two[k])] == []
+
+
+def test_training_lowers_the_loss_and_moves_all_weights(tiny_recipe, tmp_path):
+    recipe = tiny_recipe(out=str(tmp_path), steps=60, precision="32-true", validate_every=30, adversary={"begin": 10**9}, lr=3e-3)
+    trainer = Trainer(recipe)
+    before = {k: v.clone() for k, v in trainer.net.module.state_dict().items()}
+    trainer.run()
+    scores = [entry["score"] for entry in trainer.history]
+    assert scores[-1] < scores[0]
+    assert [k for k, v in trainer.net.module.named_parameters() if torch.equal(v, before[k])] == []
+
+
+def test_checkpoints_hold_what_is_promised(tiny_recipe, tmp_path):
+    trainer = Trainer(tiny_recipe(out=str(tmp_path)))
+    trainer.run()
+    tensors, meta = load_checkpoint(tmp_path / "last.safetensors")
+    assert {name.split(".")[0] for name in tensors} == {"net", "ema", "adversary", "optimizer", "rival", "random"}
+    assert meta["step"] == 8
+    assert len(meta["manifest"]) == 64
+    assert meta["recipe"]["name"] == "tiny"
+    assert (tmp_path / "best.safetensors").exists()
+    assert not list(tmp_path.glob("*.part"))
+    assert list(tmp_path.glob("events*"))
+
+
+def test_a_new_run_can_begin_with_the_weights_of_another(tiny_recipe, tmp_path):
+    first = Trainer(tiny_recipe(out=str(tmp_path / "a")))
+    first.run(until=4)
+    second = Trainer(tiny_recipe(out=str(tmp_path / "b"), seed=5), first.checkpoint)
+    assert second.step == 0
+    assert torch.equal(second.net.encoder.enter.weight, first.net.encoder.enter.weight)
+
+
+def test_export_writes_the_averaged_weights(tiny_recipe, tmp_path):
+    trainer = Trainer(tiny_recipe(out=str(tmp_path)))
+    trainer.run()
+    name = export_checkpoint(trainer.checkpoint, tmp_path / "model", "STOI .9", "Made of chirps.")
+    assert name == "tiny"
+    card = (tmp_path / "model" / "card.md").read_text()
+    assert "STOI .9" in card
+    assert "Made of chirps." in card
+    assert str(trainer.data.manifest.root) not in card
+    from safetensors.torch import load_file
+
+    stored = load_file(tmp_path / "model" / "model.safetensors")
+    assert torch.allclose(stored["encoder.enter.weight"].float(), trainer.ema.encoder.enter.weight, atol=1e-3)
+    net = CodecNet(trainer.recipe.codec)
+    net.load_state_dict(stored)
+    assert (tmp_path / "model" / "adversary.safetensors").exists()
+
+
+def test_the_schedule_rises_then_falls_to_its_floor(tiny_recipe):
+    recipe = tiny_recipe(warmup=10, steps=110, lr_floor=0.1)
+    rates = [_schedule(step, recipe) for step in range(111)]
+    assert rates[9] == max(rates) == 1
+    assert rates[60] == pytest.approx(0.55)
+    assert rates[110] == pytest.approx(0.1)
+    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+
+
+def test_a_checkpoint_is_whole_or_absent(tmp_path):
+    save_checkpoint(tmp_path / "c.safetensors", {"x": torch.ones(3)}, {"step": 1, "best": math.inf})
+    tensors, meta = load_checkpoint(tmp_path / "c.safetensors")
+    assert tensors["x"].tolist() == [1, 1, 1]
+    assert meta == {"step": 1, "best": math.inf}
+    data = (tmp_path / "c.safetensors").read_bytes()
+    for broken in (b"", data[:-1], b"not a checkpoint"):
+        (tmp_path / "d.safetensors").write_bytes(broken)
+        with pytest.raises(ConfigError, match="d.safetensors"):
+            load_checkpoint(tmp_path / "d.safetensors")
+    with pytest.raises(ConfigError, match=r"none\.safetensors"):
+        load_checkpoint(tmp_path / "none.safetensors")
