@@ -8,10 +8,8 @@ the target's name only when everything went well: nobody ever sees half a file.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
@@ -29,6 +27,19 @@ def display_name(path: PathLike, default: str = "standard input") -> str:
     return default if os.fspath(path) == "-" else os.fspath(path)
 
 
+def temporary_file() -> BinaryIO:
+    """A nameless file on disk that vanishes when it is closed."""
+    import tempfile  # takes a few milliseconds, and few runs need it
+
+    return cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
+
+
+def copy(source: BinaryIO, target: BinaryIO) -> None:
+    """Copy the rest of one open file to another, block by block."""
+    while block := source.read(COPY_BYTES):
+        target.write(block)
+
+
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
@@ -42,10 +53,10 @@ def seekable_input(path: PathLike) -> Iterator[BinaryIO]:
     """
     name = os.fspath(path)
     if name == "-":
-        with tempfile.TemporaryFile() as spool:
-            shutil.copyfileobj(sys.stdin.buffer, spool, COPY_BYTES)
+        with temporary_file() as spool:
+            copy(sys.stdin.buffer, spool)
             spool.seek(0)
-            yield cast(BinaryIO, spool)
+            yield spool
         return
     try:
         file = open(name, "rb")  # noqa: SIM115 - closed by the `with` below
@@ -60,10 +71,10 @@ def seekable_input(path: PathLike) -> Iterator[BinaryIO]:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             yield file
             return
-        with tempfile.TemporaryFile() as spool:
-            shutil.copyfileobj(file, spool, COPY_BYTES)
+        with temporary_file() as spool:
+            copy(file, spool)
             spool.seek(0)
-            yield cast(BinaryIO, spool)
+            yield spool
 
 
 @contextmanager
@@ -78,16 +89,16 @@ def atomic_output(path: PathLike) -> Iterator[BinaryIO]:
     """
     name = os.fspath(path)
     if name == "-" or _is_special(name):
-        with tempfile.TemporaryFile() as spool:
-            yield cast(BinaryIO, spool)
+        with temporary_file() as spool:
+            yield spool
             spool.seek(0)
             with _write_errors(display_name(path, "standard output")):
                 if name == "-":
-                    shutil.copyfileobj(spool, sys.stdout.buffer, COPY_BYTES)
+                    copy(spool, sys.stdout.buffer)
                     sys.stdout.buffer.flush()
                 else:
                     with _open_target(name, "wb", name) as special:
-                        shutil.copyfileobj(spool, special, COPY_BYTES)
+                        copy(spool, special)
         return
     if os.path.isdir(name):
         raise FileError(f"{name}: is a directory; name a file to write")

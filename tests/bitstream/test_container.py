@@ -93,6 +93,16 @@ def test_blocks_of_any_length_give_the_same_file(lengths):
     assert written.file_bytes == len(file.getvalue())
 
 
+def test_long_payloads_wait_on_disk(monkeypatch):
+    monkeypatch.setattr("mixcodec.bitstream.container.SPOOL_BYTES", 100)
+    tokens = some_tokens(1000, 3)
+    writer = MxcWriter(file := BytesIO(), Header("tiny", FINGERPRINT, 16000, 0, 1, 0, 3, 1024, Fraction(50)))
+    for piece in np.split(tokens.codes, 10):
+        writer.append(piece)
+    writer.finish(tokens.sample_count)
+    assert file.getvalue() == tokens_to_bytes(tokens)
+
+
 def test_reading_in_blocks(tmp_path):
     tokens = some_tokens(100, 3, 2)
     reader = MxcReader(BytesIO(tokens_to_bytes(tokens)), "x")

@@ -176,7 +176,9 @@ def test_only_what_is_needed_is_imported(talk, tiny_model):
     spy = "import sys; from mixcodec.cli.main import main; main(); print(*sorted(sys.modules), file=sys.stderr)"
     write_audio("mono.wav", np.zeros(16000, np.float32), 16000)
     done = command("encode", "mono.wav", "--model", tiny_model, cwd=talk, code=spy)
-    assert not {"rich", "soxr", "torch", "scipy", "constriction"} & set(done.stderr.decode().split())
+    assert not {"rich", "soxr", "torch", "scipy", "constriction", "typeguard", "tempfile"} & set(
+        done.stderr.decode().split()
+    )
     done = command("info", "mono.mxc", cwd=talk, code=spy)
     assert not {"onnxruntime", "soundfile", "soxr", "rich"} & set(done.stderr.decode().split())
     done = command("--help", cwd=talk, code=spy)

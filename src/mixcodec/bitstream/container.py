@@ -7,7 +7,6 @@ read has passed its checksum before the first code is handed out.
 from __future__ import annotations
 
 import os
-import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from mixcodec.bitstream.bits import pack, packed_bytes, unpack
 from mixcodec.bitstream.header import CHECKSUM_BYTES, MAX_HEADER_BYTES, MAX_RATIO, Header, parse_header
 from mixcodec.errors import BitstreamError
-from mixcodec.files import COPY_BYTES, PathLike, atomic_output, display_name, seekable_input
+from mixcodec.files import COPY_BYTES, PathLike, atomic_output, display_name, seekable_input, temporary_file
 from mixcodec.tokens import Tokens, code_bits
 
 Codes = NDArray[np.int64]
@@ -44,7 +43,7 @@ class MxcWriter:
         self._bits = code_bits(header.codebook_size)
         self._waiting: Codes = np.zeros((header.channels, 0, header.codebooks), np.int64)
         self._frames = 0
-        self._payload = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - closed by finish
+        self._payload: BinaryIO = BytesIO()
 
     def append(self, codes: Codes) -> None:
         """Take the codes (*channels, t, K) of t more frames."""
@@ -54,6 +53,10 @@ class MxcWriter:
         whole = waiting.shape[1] // 8 * 8  # eight frames always end on a byte
         self._payload.write(pack(waiting[:, :whole].swapaxes(0, 1), self._bits))
         self._waiting = waiting[:, whole:]
+        if isinstance(self._payload, BytesIO) and self._payload.tell() > SPOOL_BYTES:
+            spool = temporary_file()
+            spool.write(self._payload.getbuffer())
+            self._payload = spool
 
     def finish(self, sample_count: int) -> Header:
         """Write the file and return its header; `sample_count` is that of the original, per channel."""

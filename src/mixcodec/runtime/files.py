@@ -110,7 +110,7 @@ def _codec_for(model: str | None, reader: MxcReader) -> Codec:
 
 
 def _block_frames(channels: int) -> int:
-    """Frames to read at once: a multiple of 8, about a thousand over all channels."""
+    """Frames to read at once: a multiple of 8, at most about a thousand over all channels."""
     return max(8, 1000 // channels // 8 * 8)
 
 
