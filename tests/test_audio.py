@@ -41,7 +41,7 @@ def test_clipping_does_not_wrap(tmp_path):
 
 def test_huge_wavs_are_rf64():
     header = wav_header(48000, 2, 1 << 31)
-    assert header[:4] == b"RF64" and header[12:16] == b"ds64" and len(header) == 80
+    assert (header[:4], header[12:16], len(header)) == (b"RF64", b"ds64", 80)
     assert struct.unpack("<QQQ", header[20:44]) == ((1 << 33) + 72, 1 << 33, 1 << 31)
     short = wav_header(16000, 1, 3) + bytes(6)
     assert len(short) == 50
@@ -151,7 +151,12 @@ def test_a_failed_write_keeps_what_was_there(tmp_path):
     from mixcodec.files import atomic_output
 
     (tmp_path / "x").write_text("old")
-    with pytest.raises(KeyboardInterrupt), atomic_output(tmp_path / "x") as file:
-        file.write(b"new")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with atomic_output(tmp_path / "x") as file:
+            file.write(b"new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("x", "old")]

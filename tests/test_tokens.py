@@ -35,7 +35,7 @@ def test_equality():
     assert GOOD != 3
 
 
-@pytest.mark.parametrize("size, bits", [(2, 1), (3, 2), (1000, 10), (1024, 10), (1025, 11)])
+@pytest.mark.parametrize(("size", "bits"), [(2, 1), (3, 2), (1000, 10), (1024, 10), (1025, 11)])
 def test_code_bits(size, bits):
     assert code_bits(size) == bits
 

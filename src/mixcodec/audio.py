@@ -46,9 +46,7 @@ def check_wave(wave: NDArray[Any], name: str = "wave") -> Wave:
     if wave.ndim not in (1, 2) or not np.issubdtype(wave.dtype, np.floating):
         raise AudioError(f"{name}: needs float samples of shape (N,) or (C, N), not {wave.dtype} {wave.shape}")
     if wave.ndim == 2 and not 1 <= wave.shape[0] <= MAX_CHANNELS:
-        raise AudioError(
-            f"{name}: has {wave.shape[0]} channels (shape {wave.shape}); give (C, N), C 1 to {MAX_CHANNELS}"
-        )
+        raise AudioError(f"{name}: has {wave.shape[0]} channels (shape {wave.shape}); give (C, N), C 1 to {MAX_CHANNELS}")
     wave = wave.astype(np.float32, copy=False)
     check_finite(wave, name, 0)
     return wave
@@ -105,9 +103,7 @@ class AudioReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
 
     def blocks(self, samples: int | None = None) -> Iterator[Wave]:

@@ -31,7 +31,7 @@ def temporary_file() -> BinaryIO:
     """A nameless file on disk that vanishes when it is closed."""
     import tempfile  # takes a few milliseconds, and few runs need it
 
-    return cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
+    return cast(BinaryIO, tempfile.TemporaryFile())
 
 
 def copy(source: BinaryIO, target: BinaryIO) -> None:
@@ -142,9 +142,7 @@ def _open_target(opened: str, mode: str, name: str) -> BinaryIO:
         return cast(BinaryIO, open(opened, mode))
     except FileNotFoundError:
         folder = os.path.dirname(name) or "."
-        raise FileError(
-            f"{name}: the folder {folder} does not exist; make it, or choose another target with -o"
-        ) from None
+        raise FileError(f"{name}: the folder {folder} does not exist; make it, or choose another target with -o") from None
     except (OSError, ValueError) as error:
         reason = _reason(error) if isinstance(error, OSError) else str(error)
         raise FileError(f"{name}: cannot be written ({reason}); choose another target with -o") from None

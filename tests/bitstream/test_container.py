@@ -46,9 +46,7 @@ def specification_example() -> bytes:
     return bytes.fromhex("".join(line.group() for line in lines if line))
 
 
-GOLDEN = bytes.fromhex(
-    "6d7863 01 0474696e79 00112233445566778899aabbccddeeff 807d 05 01 01 02 8008 3201 007ff0 3ba93ab4"
-)
+GOLDEN = bytes.fromhex("6d7863 01 0474696e79 00112233445566778899aabbccddeeff 807d 05 01 01 02 8008 3201 007ff0 3ba93ab4")
 
 
 def test_golden_bytes():
@@ -140,7 +138,7 @@ def test_noise_is_an_error_and_nothing_else(noise):
 
 
 def test_a_newer_version_says_so():
-    with pytest.raises(NewerVersionError, match="newer mixcodec.*upgrade"):
+    with pytest.raises(NewerVersionError, match=r"newer mixcodec.*upgrade"):
         bytes_to_tokens(b"mxc\x02" + GOLDEN[4:])
     with pytest.raises(BitstreamError, match="version 0"):
         bytes_to_tokens(b"mxc\x00" + GOLDEN[4:])

@@ -91,7 +91,8 @@ def test_one_line_exit_2_nothing_written(folder, capsys, line):
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("mixcodec: ")
-    assert said.err.count("\n") == 1 and said.err.endswith("\n")
+    assert said.err.count("\n") == 1
+    assert said.err.endswith("\n")
     assert (CASES[line] if line != "encode talk.wav" else "unknown model 'speech-16k'") in said.err
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
@@ -123,7 +124,8 @@ def test_a_full_disk(folder, capsys):
         pytest.skip("no /dev/full here")
     assert main(["encode", "talk.wav", "-o", "/dev/full", "--model", "tiny"]) == 2
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "/dev/full: cannot be written (no space left" in said
+    assert said.count("\n") == 1
+    assert "/dev/full: cannot be written (no space left" in said
 
 
 def test_a_bug_is_a_traceback(folder, monkeypatch):
@@ -152,7 +154,8 @@ def test_sigterm_leaves_nothing(folder):
     child = subprocess.Popen(call, cwd=folder, env={**os.environ, "PYTHONPATH": source})
     deadline = time.monotonic() + 30
     while not any(name.startswith(".mixcodec") for name in os.listdir(folder)):
-        assert time.monotonic() < deadline and child.poll() is None
+        assert time.monotonic() < deadline
+        assert child.poll() is None
         time.sleep(0.02)
     child.send_signal(signal.SIGTERM)
     assert child.wait(10) == 128 + signal.SIGTERM

@@ -56,9 +56,7 @@ def encode_file(
             return writer.finish(encoder.sample_count)
 
 
-def decode_file(
-    codec: Codec | str | None, source: PathLike, target: PathLike, progress: Progress | None = None
-) -> Header:
+def decode_file(codec: Codec | str | None, source: PathLike, target: PathLike, progress: Progress | None = None) -> Header:
     """Decode a `.mxc` file into a wav file; ``-`` is standard input or output.
 
     Args:

@@ -44,7 +44,7 @@ class GraphSession:
         options.enable_cpu_mem_arena = False
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - onnxruntime's classes share no nearer base
+        except Exception as error:  # onnxruntime's classes share no nearer base
             raise ModelError(f"{path}: cannot be loaded ({_first_line(error)}); export the model again") from None
         self._source = source
         self._specs = specs
