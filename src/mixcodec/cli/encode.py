@@ -6,6 +6,8 @@ from typing import Annotated, Optional  # not "| None": for that tyro imports ty
 
 import tyro
 
+from mixcodec.models import DEFAULT_MODEL
+
 
 def encode(
     input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IN")],
@@ -13,7 +15,7 @@ def encode(
     *,
     output: Annotated[Optional[str], tyro.conf.arg(aliases=["-o"], metavar="OUT.mxc")] = None,  # noqa: UP045
     kbps: Annotated[Optional[float], tyro.conf.arg(metavar="R")] = None,  # noqa: UP045
-    model: Annotated[str, tyro.conf.arg(metavar="NAME|FOLDER")] = "speech-16k",
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FOLDER")] = DEFAULT_MODEL,
 ) -> None:
     """Encode an audio file (wav, flac, ogg, mp3, opus; any sample rate, any channels) into a .mxc file.
 

@@ -7,6 +7,8 @@ from typing import Annotated, Optional  # not "| None": for that tyro imports ty
 
 import tyro
 
+from mixcodec.models import DEFAULT_MODEL
+
 
 def roundtrip(
     input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IN")],
@@ -14,7 +16,7 @@ def roundtrip(
     *,
     output: Annotated[Optional[str], tyro.conf.arg(aliases=["-o"], metavar="OUT.wav")] = None,  # noqa: UP045
     kbps: Annotated[Optional[float], tyro.conf.arg(metavar="R")] = None,  # noqa: UP045
-    model: Annotated[str, tyro.conf.arg(metavar="NAME|FOLDER")] = "speech-16k",
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FOLDER")] = DEFAULT_MODEL,
 ) -> None:
     """Encode an audio file and decode it again; print duration, rate, sizes, mel distance and where the results are.
 
