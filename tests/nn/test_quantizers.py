@@ -20,6 +20,7 @@ def build(kind, metric="cosine"):
 def test_the_nearest_entry_is_the_nearest_by_brute_force(metric):
     x, entries = torch.randn(50, 4), torch.randn(32, 4)
     if metric == "cosine":
+        entries = F.normalize(entries, dim=-1)
         distance = 1 - F.cosine_similarity(x[:, None], entries[None], dim=-1)
     else:
         distance = (x[:, None] - entries[None]).norm(dim=-1)
@@ -38,6 +39,15 @@ def test_codes_and_vectors_agree(kind, metric):
     assert loss.ndim == 0
     assert usage.shape == (quantizer.codebooks,)
     assert ((usage > 0) & (usage <= 1)).all()
+
+
+def test_with_cosine_only_the_direction_counts():
+    quantizer = build("vq", "cosine").eval()
+    with torch.no_grad():
+        quantizer.enter.bias.zero_()
+    z = torch.randn(2, 9, CHANNELS)
+    assert torch.equal(quantizer.vectors_to_codes(z), quantizer.vectors_to_codes(7 * z))
+    assert torch.allclose(quantizer.entries.norm(dim=1), torch.ones(32), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", QUANTIZERS.kinds())

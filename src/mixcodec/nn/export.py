@@ -70,7 +70,7 @@ def export_folder(
             "delay": net.delay,
             "codebooks": net.codebooks,
             "codebook_size": net.codebook_size,
-            "default_codebooks": max(1, round(0.75 * net.codebooks)),
+            "default_codebooks": default_codebooks(net),
             "fingerprint": fingerprint(net),
             "codec": net.config,
             **{f"{d}_state": {k: {"shape": list(v.shape[1:])} for k, v in state.items()} for d, state in states.items()},
@@ -94,6 +94,11 @@ def half_precision(net: CodecNet) -> CodecNet:
         for tensor in net.state_dict().values():
             tensor.copy_(_stored(tensor))
     return net
+
+
+def default_codebooks(net: CodecNet) -> int:
+    """How many codebooks are used where no bitrate is asked for: three quarters."""
+    return max(1, round(0.75 * net.codebooks))
 
 
 def fingerprint(net: CodecNet) -> str:

@@ -7,6 +7,8 @@ from mixcodec.errors import ConfigError
 from mixcodec.nn.mixers.base import MIXERS, Mixer
 from mixcodec.nn.state import State
 
+FAR = -1e4  # a score that leaves no weight
+
 
 def rotate(x: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
     """Rotary position embedding of x (B, H, T, D) at integer `position` (T,).
@@ -50,12 +52,12 @@ class Attention(Mixer):
         q, k, v = self.qkv(x).chunk(3, -1)
         k = torch.cat([state["key"].to(k.dtype), k], 1)
         v = torch.cat([state["value"].to(v.dtype), v], 1)
-        real = torch.cat([state["real"].to(x.dtype), torch.ones_like(x[..., 0])], 1)
+        real = torch.cat([state["real"].to(q.dtype), torch.ones_like(q[..., 0])], 1)
         key_at = torch.arange(k.shape[1], device=x.device)
         query_at = key_at[self.window :]
         behind = query_at[:, None] - key_at[None, :]
-        seen = (behind >= 0) & (behind <= self.window)
-        mask = seen[None, None] & (real > 0.5)[:, None, None]
+        seen = ((behind >= 0) & (behind <= self.window)).to(q.dtype)
+        mask = FAR * (1 - seen * real[:, None, None])  # a number, not a bool: its exported graph is much faster
         queries = rotate(self._split(q), query_at)
         keys = rotate(self._split(k), key_at)
         y = F.scaled_dot_product_attention(queries, keys, self._split(v), attn_mask=mask)

@@ -1,0 +1,75 @@
+"""The exported folder against the network it came from, both behind the same interface."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mixcodec import load
+from mixcodec.nn.codec import CodecNet
+from mixcodec.nn.export import export_folder, fingerprint, half_precision
+from mixcodec.nn.live import LiveCodec
+
+
+@pytest.fixture(scope="module")
+def net():
+    from tests.nn.conftest import CODEC
+
+    torch.manual_seed(0)
+    net = CodecNet(CODEC)
+    net.quantizer.start(net.latents(torch.randn(4, 64 * 100) * 0.1).detach().flatten(0, 1))
+    return half_precision(net)
+
+
+@pytest.fixture(scope="module")
+def folder(net, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "small"
+    export_folder(net, folder, "small", "# small\n", {"revision": "r"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wave():
+    t = np.arange(16000) / 16000
+    return (0.2 * np.sin(2 * np.pi * 200 * t * (1 + t)) + 0.05 * np.random.default_rng(0).standard_normal(16000)).astype("float32")
+
+
+@pytest.mark.parametrize("kbps", [1.25, 2.5, 5.0])
+@pytest.mark.parametrize("channels", [None, 2])
+def test_runtime_and_torch_give_the_same_codes_and_wave(net, folder, wave, kbps, channels):
+    live, exported = LiveCodec(net), load(folder)
+    wave = wave if channels is None else np.stack([wave, wave[::-1]])
+    kbps *= channels or 1
+    ours, theirs = live.wave_to_tokens(wave, 16000, kbps), exported.wave_to_tokens(wave, 16000, kbps)
+    assert ours.codes.shape == theirs.codes.shape
+    assert (ours.codes == theirs.codes).mean() >= 0.999
+    assert np.abs(live.tokens_to_wave(theirs) - exported.tokens_to_wave(theirs)).max() < 1e-3
+
+
+def test_the_folder_holds_the_weights_and_the_config_rebuilds_the_network(net, folder):
+    assert {path.name for path in folder.iterdir()} == {
+        "card.md", "config.json", "decoder.onnx", "encoder.onnx", "model.safetensors"
+    }  # fmt: skip
+    config = json.loads((folder / "config.json").read_text())
+    again = CodecNet(config["codec"])
+    again.load_state_dict(load_file(folder / "model.safetensors"))
+    assert fingerprint(again) == config["fingerprint"] == load(folder).fingerprint
+    assert config["revision"] == "r"
+
+
+def test_the_fingerprint_changes_with_a_weight(net):
+    other = half_precision(net)
+    with torch.no_grad():
+        other.decoder.leave.bias[0] += 1
+    assert fingerprint(other) != fingerprint(net)
+
+
+def test_a_second_export_replaces_the_first_and_leaves_nothing_else(net, folder, monkeypatch):
+    before = sorted(folder.parent.iterdir())
+    monkeypatch.setattr("mixcodec.nn.export._export_graph", lambda *_: (_ for _ in ()).throw(RuntimeError("stopped")))
+    with pytest.raises(RuntimeError, match="stopped"):
+        export_folder(net, folder, "small", "")
+    assert sorted(folder.parent.iterdir()) == before
+    assert (folder / "config.json").exists()
