@@ -58,7 +58,7 @@ class Prefetcher(Generic[T]):
         while not self._stop.is_set():
             try:
                 item = (step, self._batch(step), None)
-            except BaseException as e:  # noqa: BLE001 - whatever it is belongs to the consumer
+            except BaseException as e:
                 self._put((step, None, e))
                 return
             self._put(item)
