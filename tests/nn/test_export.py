@@ -33,7 +33,9 @@ def folder(net, tmp_path_factory):
 @pytest.fixture(scope="module")
 def wave():
     t = np.arange(16000) / 16000
-    return (0.2 * np.sin(2 * np.pi * 200 * t * (1 + t)) + 0.05 * np.random.default_rng(0).standard_normal(16000)).astype("float32")
+    return (0.2 * np.sin(2 * np.pi * 200 * t * (1 + t)) + 0.05 * np.random.default_rng(0).standard_normal(16000)).astype(
+        "float32"
+    )
 
 
 @pytest.mark.parametrize("kbps", [1.25, 2.5, 5.0])

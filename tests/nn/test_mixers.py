@@ -112,7 +112,8 @@ def test_attention_is_the_softmax_of_rotated_products_over_its_window():
             seen = range(max(0, t - 3), t + 1)
             as_complex = lambda a: a[:4] + 1j * a[4:]  # noqa: E731
             scores = [
-                (as_complex(q[t, h]) * np.conj(as_complex(k[s, h])) * np.exp(1j * speed * (t - s))).real.sum() / 8**0.5 for s in seen
+                (as_complex(q[t, h]) * np.conj(as_complex(k[s, h])) * np.exp(1j * speed * (t - s))).real.sum() / 8**0.5
+                for s in seen
             ]
             weights = np.exp(scores) / np.exp(scores).sum()
             expected[t, h] = sum(w * v[s, h] for w, s in zip(weights, seen, strict=True))

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -85,7 +86,7 @@ def test_the_schedule_rises_then_falls_to_its_floor(tiny_recipe):
     assert rates[9] == max(rates) == 1
     assert rates[60] == pytest.approx(0.55)
     assert rates[110] == pytest.approx(0.1)
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
 
 
 def test_a_checkpoint_is_whole_or_absent(tmp_path):
@@ -96,7 +97,7 @@ def test_a_checkpoint_is_whole_or_absent(tmp_path):
     data = (tmp_path / "c.safetensors").read_bytes()
     for broken in (b"", data[:-1], b"not a checkpoint"):
         (tmp_path / "d.safetensors").write_bytes(broken)
-        with pytest.raises(ConfigError, match="d.safetensors"):
+        with pytest.raises(ConfigError, match=r"d\.safetensors"):
             load_checkpoint(tmp_path / "d.safetensors")
     with pytest.raises(ConfigError, match=r"none\.safetensors"):
         load_checkpoint(tmp_path / "none.safetensors")

@@ -1,7 +1,7 @@
+import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.codec import CodecNet
@@ -20,9 +20,8 @@ def test_every_shipped_recipe_loads_and_builds_a_causal_codec(path):
 
 
 def test_any_field_can_be_overridden():
-    recipe = load_recipe(
-        SPEECH, ["lr=1e-4", "data.batch_size=3", "codec.decoder.width=48", "codec.encoder.stages.0.depth=2", "loss.windows=[64, 128, 256]"]
-    )
+    model = ["codec.decoder.width=48", "codec.encoder.stages.0.depth=2"]
+    recipe = load_recipe(SPEECH, ["lr=1e-4", "data.batch_size=3", "loss.windows=[64, 128, 256]", *model])
     assert recipe.lr == 1e-4
     assert recipe.data.batch_size == 3
     assert recipe.codec["decoder"]["width"] == 48
@@ -62,4 +61,4 @@ def test_a_missing_file_and_no_yaml_are_errors(tmp_path):
 
 def test_a_recipe_survives_being_written_down():
     recipe = load_recipe(SPEECH)
-    assert recipe_from_dict(yaml.safe_load(yaml.safe_dump(recipe.as_dict() | {"betas": list(recipe.betas)}, sort_keys=False).replace("!!python/tuple", ""))) == recipe
+    assert recipe_from_dict(json.loads(json.dumps(recipe.as_dict()))) == recipe

@@ -7,7 +7,7 @@ clip is a slice. Two files beside each other in the cache folder, named after th
 - `store-KEY-RATE.json`: magic, version, rate, number of samples, and a row a clip: path, offset, length, crc32, source,
   speaker; then the files that turned out unreadable. A crc32 covers the rows.
 
-The index is written last, so a store without an index is not a store, and a killed build leaves nothing that could be mistaken for one.
+The index is written last, so a store without one is no store, and a killed build leaves nothing that could be mistaken for one.
 """
 
 import concurrent.futures as cf
@@ -124,7 +124,7 @@ def open_store(
 def decode(path: Path, sample_rate: int) -> Samples:
     """(N,) mono int16 samples of an audio file at `sample_rate`, silence at both ends trimmed to 0.1 s.
 
-    Block by block, so that an hour of stereo never stands in memory as floats. Raises ValueError where there is nothing to use."""
+    Block by block, so an hour of stereo never stands in memory as floats. Raises ValueError where there is nothing to use."""
     with sf.SoundFile(path) as f:
         native = f.samplerate
         resampler = soxr.ResampleStream(native, sample_rate, 1, dtype="float32") if native != sample_rate else None

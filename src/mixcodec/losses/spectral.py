@@ -17,9 +17,7 @@ def mel_matrix(sample_rate: int, window: int, bands: int) -> torch.Tensor:
     fall = (edges[2:] - f) / (edges[2:] - edges[1:-1])
     filters = torch.minimum(rise, fall).clamp(min=0)
     narrow = filters.sum(0) == 0  # a band between two bins takes the nearest one
-    filters[:, narrow] = torch.nn.functional.one_hot(
-        (f - edges[1:-1]).abs().argmin(0)[narrow], window // 2 + 1
-    ).T.to(filters)
+    filters[:, narrow] = torch.nn.functional.one_hot((f - edges[1:-1]).abs().argmin(0)[narrow], window // 2 + 1).T.to(filters)
     return (filters / filters.sum(0)).float()
 
 
@@ -36,11 +34,16 @@ class Spectral(torch.nn.Module):
     - `phase`: 1 - cos of the phase difference, weighted by the target's energy in the same measure; it moves phases and
       leaves magnitudes alone.
 
-    Windows start at a random offset under one hop, drawn anew at every call in training, so that a coarse hop sees every alignment.
+    In training, windows start at a random offset under one hop at every call, so that a coarse hop sees every alignment.
     """
 
     def __init__(
-        self, sample_rate: int, windows: Sequence[int] = (256, 512, 1024), bands: Sequence[int] = (20, 40, 80), power: float = 0.3, complex_below: float = 8000
+        self,
+        sample_rate: int,
+        windows: Sequence[int] = (256, 512, 1024),
+        bands: Sequence[int] = (20, 40, 80),
+        power: float = 0.3,
+        complex_below: float = 8000,
     ) -> None:
         super().__init__()
         self.windows, self.power, self.kept = tuple(windows), power, complex_below / sample_rate

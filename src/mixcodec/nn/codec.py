@@ -1,7 +1,7 @@
 """The codec: transform, encoder, quantizer, decoder.
 
-    wave --transform--> frames --encoder--> latents --quantizer--> codes
-    codes --quantizer--> latents --decoder--> frames --transform--> wave, `delay` samples behind
+wave --transform--> frames --encoder--> latents --quantizer--> codes
+codes --quantizer--> latents --decoder--> frames --transform--> wave, `delay` samples behind
 """
 
 from collections.abc import Mapping

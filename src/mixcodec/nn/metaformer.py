@@ -1,7 +1,7 @@
 """The MetaFormer: block, stage, stack."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -64,7 +64,7 @@ class Stack(torch.nn.Module):
                     raise ConfigError(f"a stage has no option {name!r}: {nearest(name, STAGE_OPTIONS)}")
             blocks += [Block(width, stage["mixer"], stage["channel"]) for _ in range(stage.get("depth", 1))]
         self.enter = torch.nn.Linear(inputs, width)
-        self.blocks = torch.nn.ModuleList(blocks)
+        self.blocks = cast(Sequence[Block], torch.nn.ModuleList(blocks))
         self.norm = torch.nn.LayerNorm(width)
         self.leave = torch.nn.Linear(width, outputs)
 
@@ -84,7 +84,8 @@ class Stack(torch.nn.Module):
         return state
 
     def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        x, after = self.enter(x), {}
+        x = self.enter(x)
+        after: State = {}
         for i, block in enumerate(self.blocks):
             x, new = block.step(x, inside(str(i), state))
             after |= scoped(str(i), new)

@@ -27,7 +27,12 @@ def export_checkpoint(checkpoint: Path, folder: Path, quality: str = "", notes: 
     if meta["step"] > recipe.adversary.begin:
         adversary = DISCRIMINATORS.build(recipe.adversary.discriminator)
         adversary.load_state_dict(inside("adversary", tensors))
-    about = {"steps": meta["step"], "revision": meta["revision"], "data_manifest": meta["manifest"], "recipe": _shared(meta["recipe"])}
+    about = {
+        "steps": meta["step"],
+        "revision": meta["revision"],
+        "data_manifest": meta["manifest"],
+        "recipe": _shared(meta["recipe"]),
+    }
     export_folder(net, folder, recipe.name, _card(net, meta, quality, notes), about, adversary)
     return recipe.name
 
@@ -60,7 +65,8 @@ def _card(net: CodecNet, meta: dict[str, Any], quality: str, notes: str) -> str:
         "## Training",
         "",
         f"{meta['step']} steps of {recipe['data']['batch_size']} x {recipe['data']['segment_seconds']} s in "
-        f"{meta['seconds'] / 3600:.1f} hours, code revision {meta['revision']}, data manifest {meta['manifest'][:16]}. The recipe:",
+        f"{meta['seconds'] / 3600:.1f} hours, code revision {meta['revision']}, data manifest {meta['manifest'][:16]}. "
+        "The recipe:",
         "",
         "```yaml",
         yaml.safe_dump(_shared(recipe) | {"codec": recipe["codec"]}, sort_keys=False, default_flow_style=None, width=120).strip(),

@@ -43,13 +43,18 @@ class Trainer:
         self.ema = copy.deepcopy(net).requires_grad_(False).eval().to(self.fabric.device)
         adversary = DISCRIMINATORS.build(recipe.adversary.discriminator)
         decay = [p for p in net.parameters() if p.ndim > 1]
-        groups = [{"params": decay}, {"params": [p for p in net.parameters() if p.ndim <= 1], "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [
+            {"params": decay},
+            {"params": [p for p in net.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+        ]
         optimizer = torch.optim.AdamW(groups, recipe.lr, recipe.betas, weight_decay=recipe.weight_decay, fused=True)
         rival = torch.optim.AdamW(adversary.parameters(), recipe.adversary.lr, recipe.betas, fused=True)
         self.net, self.optimizer = self.fabric.setup(net, optimizer)
         self.adversary, self.rival = self.fabric.setup(adversary, rival)
         options = {"complex_below": recipe.loss.complex_below}
-        self.spectral = Spectral(recipe.codec["sample_rate"], recipe.loss.windows, recipe.loss.bands, **options).to(self.fabric.device)
+        self.spectral = Spectral(recipe.codec["sample_rate"], recipe.loss.windows, recipe.loss.bands, **options).to(
+            self.fabric.device
+        )
         self.step, self.best, self.seconds = 0, math.inf, 0.0
         self.history: list[dict[str, Any]] = []
         if self.checkpoint.exists():
@@ -173,7 +178,9 @@ class Trainer:
         """How many codebooks each item uses (B,)."""
         books = self.ema.codebooks
         some = torch.randint(1, books + 1, (batch,))
-        return torch.where(torch.rand(batch) < self.recipe.dropout, some, self.recipe.usual_codebooks or books).to(self.fabric.device)
+        return torch.where(torch.rand(batch) < self.recipe.dropout, some, self.recipe.usual_codebooks or books).to(
+            self.fabric.device
+        )
 
     @torch.no_grad()
     def _start_codebooks(self) -> None:

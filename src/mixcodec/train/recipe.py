@@ -203,23 +203,19 @@ def _override(values: dict[str, Any], override: str) -> None:
     if not equals or not path:
         raise ConfigError(f"{override!r} is no override; write field=value or section.field=value")
     *parents, name = path.split(".")
+    at: Any = values
     for i, parent in enumerate(parents):
-        at: Any = values.setdefault(parent, {}) if isinstance(values, dict) else _item(values, parent, path)
+        at = at.setdefault(parent, {}) if isinstance(at, dict) else at[_place(at, parent, path)]
         if not isinstance(at, dict | list):
             raise ConfigError(f"{override!r}: {'.'.join(parents[: i + 1])} holds no fields")
-        values = at
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise ConfigError(f"{override!r}: the value is not YAML") from None
-    if isinstance(values, list):
-        _item(values, name, path)
-        values[int(name)] = value
-    else:
-        values[name] = value
+    at[name if isinstance(at, dict) else _place(at, name, path)] = value
 
 
-def _item(values: list[Any], name: str, path: str) -> Any:
+def _place(values: list[Any], name: str, path: str) -> int:
     if not name.isdecimal() or int(name) >= len(values):
         raise ConfigError(f"{path}: {name} is not one of the {len(values)} places of a list")
-    return values[int(name)]
+    return int(name)

@@ -1,7 +1,7 @@
 """Residual quantization: each codebook quantizes what the ones before it left."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ class Residual(Quantizer):
         levels = [QUANTIZERS.build(config, channels=channels) for _ in range(codebooks)]
         if levels[0].codebooks != 1:
             raise ConfigError(f"quantizer 'residual': a level must give one code, not {config['kind']!r}")
-        self.levels = torch.nn.ModuleList(levels)
+        self.levels = cast(Sequence[Quantizer], torch.nn.ModuleList(levels))
         self.codebooks, self.size = codebooks, levels[0].size
 
     def forward(self, z: torch.Tensor, active: torch.Tensor | None = None) -> Quantized:

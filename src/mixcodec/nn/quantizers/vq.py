@@ -26,12 +26,9 @@ def k_means(x: torch.Tensor, size: int, metric: str, rounds: int = 10) -> torch.
 
 
 def nearest_entries(x: torch.Tensor, entries: torch.Tensor, metric: str) -> torch.Tensor:
-    """Index (...,) of the entry (of (size, D)) nearest to each x (..., D); the lowest index of equals.
-
-    With `metric` cosine the entries must have unit length.
-    """
+    """Index (...,) of the entry (of (size, D)) nearest to each x (..., D); the lowest index of equals."""
     if metric == "cosine":
-        return (x @ entries.T).argmax(-1)
+        return (x @ F.normalize(entries, dim=-1).T).argmax(-1)
     return (x @ entries.T - 0.5 * entries.square().sum(-1)).argmax(-1)
 
 
