@@ -5,6 +5,8 @@ from typing import Annotated
 
 import tyro
 
+from mixcodec.errors import FileError
+
 
 def export(
     checkpoint: tyro.conf.Positional[Path],
@@ -22,6 +24,12 @@ def export(
     """
     from mixcodec.train.export import export_checkpoint
 
-    texts = [path.read_text() if path else "" for path in (quality, notes)]
-    name = export_checkpoint(checkpoint, folder, *texts)
+    name = export_checkpoint(checkpoint, folder, _text(quality), _text(notes))
     print(f"{name} is in {folder}")
+
+
+def _text(path: Path | None) -> str:
+    try:
+        return path.read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"{path}: cannot be read as text ({error}); give a Markdown file") from None

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
 import warnings
@@ -119,11 +120,14 @@ def _export_graph(net: CodecNet, direction: str, state: State, path: Path) -> No
     names = list(state)
     frames, batch = 6, 2
     wide = net.encoder_state(batch) if direction == "encoder" else net.decoder_state(batch)
-    first = torch.randn(batch, frames * net.hop) if direction == "encoder" else torch.zeros(batch, frames, 3).long()
+    first = torch.randn(batch, frames * net.hop) if direction == "encoder" else torch.zeros(batch, frames, net.codebooks).long()
     graph = _Graph(net, direction, names)
     input_name, output_name = ("wave", "codes") if direction == "encoder" else ("codes", "wave")
-    many, length, some = torch.export.Dim("batch"), torch.export.Dim("frames"), torch.export.Dim("codebooks", max=net.codebooks)
-    axes = {0: many, 1: net.hop * length} if direction == "encoder" else {0: many, 1: length, 2: some}
+    many, length = torch.export.Dim("batch"), torch.export.Dim("frames")
+    axes = {0: many, 1: net.hop * length if direction == "encoder" else length}
+    if direction == "decoder" and net.codebooks > 1:
+        axes[2] = torch.export.Dim("codebooks", max=net.codebooks)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, which nothing here uses, is absent
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
