@@ -50,6 +50,16 @@ def test_runtime_and_torch_give_the_same_codes_and_wave(net, folder, wave, kbps,
     assert np.abs(live.tokens_to_wave(theirs) - exported.tokens_to_wave(theirs)).max() < 1e-3
 
 
+@pytest.mark.parametrize("level", [0.0, 1e-9, 1e-6, 1e-4, 4.0])
+def test_they_agree_on_silence_and_on_any_level(net, folder, wave, level):
+    live, exported = LiveCodec(net), load(folder)
+    part = np.concatenate([level * wave[:8000], wave[8000:]])
+    ours, theirs = live.wave_to_tokens(part, 16000), exported.wave_to_tokens(part, 16000)
+    assert (ours.codes == theirs.codes).mean() >= 0.99
+    assert len(np.unique(theirs.codes[-50:, 0])) > 1, "the sound after the silence is coded"
+    assert np.isfinite(exported.tokens_to_wave(theirs)).all()
+
+
 def test_the_folder_holds_the_weights_and_the_config_rebuilds_the_network(net, folder):
     assert {path.name for path in folder.iterdir()} == {
         "card.md", "config.json", "decoder.onnx", "encoder.onnx", "model.safetensors"

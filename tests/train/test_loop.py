@@ -1,8 +1,12 @@
 import itertools
+import json
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
+import yaml
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.codec import CodecNet
@@ -101,3 +105,17 @@ def test_a_checkpoint_is_whole_or_absent(tmp_path):
             load_checkpoint(tmp_path / "d.safetensors")
     with pytest.raises(ConfigError, match=r"none\.safetensors"):
         load_checkpoint(tmp_path / "none.safetensors")
+
+
+def test_two_processes_learn_together(tiny_recipe, tmp_path):
+    """Two processes of gloo, started as a user starts them: they end (no hang), with codebooks that saw both."""
+    recipe = tiny_recipe(out=str(tmp_path / "run"), devices=2, steps=6)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(recipe.as_dict()))))
+    command = [sys.executable, "-m", "mixcodec.cli.main", "train", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    tensors, meta = load_checkpoint(tmp_path / "run" / "last.safetensors")
+    assert meta["step"] == 6
+    frames = 4 * 40 * 2  # of a batch of 4 x 0.4 s, in both processes
+    assert frames / 2 < float(tensors["net.quantizer.levels.0.count"].sum()) <= frames

@@ -1,6 +1,7 @@
 """What a codec is trained to lower."""
 
 from mixcodec.losses.adversarial import discriminator_loss, feature_loss, generator_loss
+from mixcodec.losses.envelope import Envelope
 from mixcodec.losses.spectral import Spectral
 
-__all__ = ["Spectral", "discriminator_loss", "feature_loss", "generator_loss"]
+__all__ = ["Envelope", "Spectral", "discriminator_loss", "feature_loss", "generator_loss"]

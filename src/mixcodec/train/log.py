@@ -12,11 +12,16 @@ from torch.utils.tensorboard import SummaryWriter
 class RunLog:
     """Scalars and audio to TensorBoard files in `folder`; to a terminal a live progress bar, else now and then a line."""
 
-    def __init__(self, folder: Path, start: int, total: int) -> None:
+    def __init__(self, folder: Path, start: int, total: int, speaks: bool = True) -> None:
+        """Silent where it does not `speak`, as in all but the first of several processes."""
+        self._speaks = speaks
+        self._live = speaks and sys.stderr.isatty()
+        self._done, self._total = start, total
+        self._since, self._first = time.monotonic(), start
+        if not speaks:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         self._writer = SummaryWriter(str(folder), purge_step=start)
-        self._done, self._total, self._live = start, total, sys.stderr.isatty()
-        self._since, self._first = time.monotonic(), start
         if self._live:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -32,7 +37,8 @@ class RunLog:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._live:
             self._bar.stop()
-        self._writer.close()
+        if self._speaks:
+            self._writer.close()
 
     def advance(self) -> None:
         self._done += 1
@@ -40,6 +46,8 @@ class RunLog:
             self._bar.advance(self._task)
 
     def scalars(self, group: str, step: int, values: dict[str, float]) -> None:
+        if not self._speaks:
+            return
         for name, value in values.items():
             self._writer.add_scalar(f"{group}/{name}", value, step)
         line = " ".join(f"{name} {value:.3g}" for name, value in values.items())

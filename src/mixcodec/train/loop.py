@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy  # type: ignore[attr-defined]
 
 from mixcodec.data import Prefetcher, open_data
-from mixcodec.losses import Spectral, discriminator_loss, feature_loss, generator_loss
+from mixcodec.losses import Envelope, Spectral, discriminator_loss, feature_loss, generator_loss
 from mixcodec.losses.discriminators import DISCRIMINATORS
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.state import inside, scoped
@@ -36,9 +39,17 @@ class Trainer:
         """`initial` is a checkpoint whose weights (not optimizer or step) a new run begins with."""
         self.recipe, self.folder = recipe, recipe.folder
         torch.set_num_threads(recipe.threads)
-        self.fabric = Fabric(accelerator=recipe.accelerator, devices=1, precision=recipe.precision)  # type: ignore[arg-type]
+        self.fabric = Fabric(
+            accelerator=recipe.accelerator,
+            devices=recipe.devices,
+            strategy=DDPStrategy(find_unused_parameters=True) if recipe.devices > 1 else "auto",  # early, codebooks are unused
+            precision=recipe.precision,  # type: ignore[arg-type]
+        )
+        if recipe.devices > 1:
+            self.fabric.launch()
         self.fabric.seed_everything(recipe.seed, verbose=False)
-        self.data = open_data(recipe.data)
+        with self.fabric.rank_zero_first():  # the first one packs the audio, the others find it in the cache
+            self.data = open_data(recipe.data)
         net = CodecNet(recipe.codec)
         self.ema = copy.deepcopy(net).requires_grad_(False).eval().to(self.fabric.device)
         adversary = DISCRIMINATORS.build(recipe.adversary.discriminator)
@@ -55,6 +66,8 @@ class Trainer:
         self.spectral = Spectral(recipe.codec["sample_rate"], recipe.loss.windows, recipe.loss.bands, **options).to(
             self.fabric.device
         )
+        self.envelope = Envelope(recipe.codec["sample_rate"]).to(self.fabric.device)
+        torch.manual_seed(recipe.seed + self.fabric.global_rank)
         self.step, self.best, self.seconds = 0, math.inf, 0.0
         self.history: list[dict[str, Any]] = []
         if self.checkpoint.exists():
@@ -71,7 +84,12 @@ class Trainer:
         """Trains up to step `until` (all the recipe's steps if None), validating and saving on the way."""
         recipe, until = self.recipe, min(until or self.recipe.steps, self.recipe.steps)
         segments = self.data.train_segments()
-        with RunLog(self.folder, self.step, until) as record, Prefetcher(segments.batch, start=self.step) as batches:
+        first, count = self.fabric.global_rank, self.fabric.world_size
+
+        def batch(step: int) -> npt.NDArray[np.float32]:
+            return segments.batch(step * count + first)
+
+        with RunLog(self.folder, self.step, until, first == 0) as record, Prefetcher(batch, start=self.step) as batches:
             started = time.monotonic() - self.seconds
             for step, wave in batches:
                 if step >= until:
@@ -90,7 +108,9 @@ class Trainer:
                     self.save(self.checkpoint)
 
     def save(self, path: Path) -> None:
-        """Writes the whole state of the run."""
+        """Writes the whole state of the run (the first process does)."""
+        if self.fabric.global_rank:
+            return
         tensors = scoped("net", self.net.state_dict()) | scoped("ema", self.ema.state_dict())
         tensors |= scoped("adversary", self.adversary.state_dict())
         tensors |= scoped("optimizer", optimizer_tensors(self.optimizer)) | scoped("rival", optimizer_tensors(self.rival))
@@ -140,6 +160,7 @@ class Trainer:
         estimate, _, commitment, usage = self.net(wave, self._active(len(wave)), quantize=self.step >= recipe.codebooks_from)
         estimate, target = estimate[:, self.ema.delay :], wave[:, : wave.shape[1] - self.ema.delay]
         terms = self.spectral(estimate, target)
+        terms["envelope"] = self.envelope(estimate, target)
         weights = recipe.loss
         loss = weights.commitment * commitment + sum(getattr(weights, name) * term for name, term in terms.items())
         values = {name: float(term.detach()) for name, term in terms.items()}
@@ -150,7 +171,8 @@ class Trainer:
             fake, real = estimate[:, at : at + size], target[:, at : at + size]
             values["discriminator"] = self._rival_step(real, fake.detach(), rate / recipe.lr)
             self.adversary.requires_grad_(False)
-            scores, wanted = self.adversary(fake), self.adversary(real)
+            with self.fabric.autocast():
+                scores, wanted = self.adversary.module(fake), self.adversary.module(real)
             self.adversary.requires_grad_(True)
             fooled, matched = generator_loss(scores), feature_loss(wanted, scores)
             loss = loss + adversary.weight * fooled + adversary.feature_weight * matched
@@ -186,6 +208,8 @@ class Trainer:
     def _start_codebooks(self) -> None:
         latents = list(self._latents())
         self.net.module.quantizer.start(torch.cat(latents)[: self.recipe.start_frames])
+        if self.fabric.world_size > 1:
+            self.net.load_state_dict(self.fabric.broadcast(self.net.state_dict()))
         self.ema.load_state_dict(self.net.state_dict())
 
     def _latents(self) -> Iterator[torch.Tensor]:
@@ -209,7 +233,7 @@ class Trainer:
                 mean.copy_(now)
 
     def _validate(self, record: RunLog) -> None:
-        if not self.data.valid.clips:
+        if self.fabric.global_rank or not self.data.valid.clips:
             return
         metrics, audio = validate(self.ema, self.data, self.spectral)
         record.scalars("valid", self.step, metrics)

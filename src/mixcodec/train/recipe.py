@@ -24,6 +24,8 @@ class LossConfig:
     """Multi-resolution distance of compressed complex spectra."""
     phase: float = 0.0
     """Multi-resolution distance of phases."""
+    envelope: float = 0.0
+    """1 - correlation of third-octave envelopes."""
     complex_below: float = 8000
     """Frequency in Hz under which the complex term counts."""
     commitment: float = 0.1
@@ -96,6 +98,8 @@ class Recipe:
     """How many codebooks the other items use; 0 is all."""
     accelerator: str = "auto"
     """cpu, cuda or auto."""
+    devices: int = 1
+    """Processes that share the work; each has batches of data.batch_size of its own."""
     precision: str = "bf16-mixed"
     """Lightning Fabric's name of the numeric precision."""
     threads: int = 1
@@ -110,7 +114,7 @@ class Recipe:
     """Steps between checkpoints."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "lr", "clip", "log_every", "validate_every", "save_every", "start_frames", "threads"):
+        for name in ("steps", "lr", "clip", "log_every", "validate_every", "save_every", "start_frames", "threads", "devices"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be positive")
         for name in ("dropout", "ema", "lr_floor"):

@@ -125,13 +125,19 @@ class Vq(Quantizer):
         """One moving-average update from points x (M, dim) and their codes (M,)."""
         count = torch.bincount(code, minlength=self.size).to(x)
         total = torch.zeros_like(self.total).index_add_(0, code, x)
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if together:  # all processes learn the same, from what all of them saw
+            torch.distributed.all_reduce(count)
+            torch.distributed.all_reduce(total)
         self.count.lerp_(count, 1 - self.decay)
         self.total.lerp_(total, 1 - self.decay)
         self.steps += 1
-        if len(x) and self.restart and int(self.steps) % self.restart_every == 0:
+        if self.restart and int(self.steps) % self.restart_every == 0:
             even = self.count.sum() / self.size
             dead = (self.count < self.restart * even).nonzero()[:, 0]
-            fresh = x[torch.randint(len(x), (len(dead),), device=x.device)]
+            fresh = x[torch.randint(len(x), (len(dead),), device=x.device)] if len(x) else self.entries[dead]
+            if together:
+                torch.distributed.broadcast(fresh, 0)
             self.count[dead], self.total[dead] = even, fresh * even
         if self.metric == "cosine":
             self.total.copy_(F.normalize(self.total, dim=-1) * self.count[:, None])

@@ -8,12 +8,12 @@ from mixcodec.errors import ConfigError
 from mixcodec.nn.state import State
 from mixcodec.nn.transforms.base import TRANSFORMS, Transform
 
-FLOOR = 1e-10  # of a squared magnitude, so that silence has a gradient
+FLOOR = 1e-10  # of a squared magnitude, so that silence has a finite gain
 
 
 def compress(re: torch.Tensor, im: torch.Tensor, power: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Complex numbers with magnitude raised to `power` and the same phase."""
-    gain = (re * re + im * im + FLOOR) ** ((power - 1) / 2)
+    gain = (re * re + im * im).clamp(min=FLOOR) ** ((power - 1) / 2)  # a sum with FLOOR is dropped as nought on export
     return re * gain, im * gain
 
 
