@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mixcodec.audio import write_audio
-from mixcodec.runtime.mel import MelDistance, file_mel_distance, mel_filters
+from mixcodec.mel import mel_filters
+from mixcodec.runtime.mel import MelDistance, file_mel_distance
 
 
 def distance(one, other, sizes=(10**6,)):
@@ -26,7 +27,7 @@ def test_closed_forms():
 
 
 def test_filters():
-    filters = mel_filters(16000)
+    filters = mel_filters(16000, 1024, 80)
     assert filters.shape == (513, 80)
     assert filters.max() <= 1
     peaks = filters.argmax(axis=0) * 16000 / 1024

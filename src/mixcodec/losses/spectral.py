@@ -3,22 +3,21 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+
+from mixcodec.mel import mel_edges, mel_filters
 
 FLOOR = 1e-5  # under which a mel band counts as silent
 
 
 def mel_matrix(sample_rate: int, window: int, bands: int) -> torch.Tensor:
-    """Triangular mel filters (window // 2 + 1, bands), each of unit sum; mel by O'Shaughnessy's 2595 log10(1 + f / 700)."""
-    top = 2595 * math.log10(1 + sample_rate / 2 / 700)
-    edges = 700 * (10 ** (torch.linspace(0, top, bands + 2, dtype=torch.float64) / 2595) - 1)
-    f = torch.linspace(0, sample_rate / 2, window // 2 + 1, dtype=torch.float64)[:, None]
-    rise = (f - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    fall = (edges[2:] - f) / (edges[2:] - edges[1:-1])
-    filters = torch.minimum(rise, fall).clamp(min=0)
-    narrow = filters.sum(0) == 0  # a band between two bins takes the nearest one
-    filters[:, narrow] = torch.nn.functional.one_hot((f - edges[1:-1]).abs().argmin(0)[narrow], window // 2 + 1).T.to(filters)
-    return (filters / filters.sum(0)).float()
+    """Mel filters (window // 2 + 1, bands) of unit sum; a band that falls between two bins takes the nearer one."""
+    filters = mel_filters(sample_rate, window, bands)
+    nearest = np.round(mel_edges(sample_rate, bands)[1:-1] * window / sample_rate).astype(int)
+    empty = (filters.sum(0) == 0).nonzero()[0]
+    filters[nearest[empty], empty] = 1
+    return torch.from_numpy(filters / filters.sum(0)).float()
 
 
 class Spectral(torch.nn.Module):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mixcodec.audio import AudioReader, Resampler, Wave
 from mixcodec.files import PathLike
+from mixcodec.mel import mel_filters
 
 WINDOW = 1024
 HOP = 256
@@ -20,21 +21,11 @@ BANDS = 80
 FLOOR = 1e-5
 
 
-def mel_filters(sample_rate: int) -> NDArray[np.float64]:
-    """The triangular bands as weights of shape (WINDOW // 2 + 1, BANDS)."""
-    top = 2595 * np.log10(1 + sample_rate / 2 / 700)
-    edges = 700 * (10 ** (np.linspace(0, top, BANDS + 2) / 2595) - 1)
-    bins = np.fft.rfftfreq(WINDOW, 1 / sample_rate)[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    return np.maximum(0, np.minimum(rising, falling))
-
-
 class MelDistance:
     """The mel distance of two signals that arrive in pieces of any, also unequal, length; both (C, n)."""
 
     def __init__(self, sample_rate: int, channels: int) -> None:
-        self._filters = mel_filters(sample_rate)
+        self._filters = mel_filters(sample_rate, WINDOW, BANDS)
         self._window = np.hanning(WINDOW + 1)[:-1]
         self._waiting = [np.zeros((channels, 0), np.float32), np.zeros((channels, 0), np.float32)]
         self._sum = 0.0
