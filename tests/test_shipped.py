@@ -1,0 +1,96 @@
+"""Every model inside the package: small, honest about itself, the same in torch, streaming as offline, and it sounds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pesq import pesq
+from pystoi import stoi
+from safetensors.torch import load_file
+
+from mixcodec import load, read_audio
+from mixcodec.models import shipped_models
+from mixcodec.nn.codec import CodecNet
+from mixcodec.nn.export import fingerprint
+from mixcodec.nn.live import LiveCodec
+
+CLIPS = sorted((Path(__file__).parent.parent / "examples").glob("*.flac"))
+MODELS = shipped_models()
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def codec(request):
+    return load(request.param)
+
+
+@pytest.fixture(scope="module")
+def net(codec):
+    net = CodecNet(codec.config.extra["codec"])
+    net.load_state_dict(load_file(codec.config.folder / "model.safetensors"))
+    return net.float()
+
+
+@pytest.fixture(scope="module", params=CLIPS, ids=lambda path: path.stem)
+def clip(request):
+    return read_audio(request.param)
+
+
+def test_there_is_the_default_model():
+    assert "speech-16k" in MODELS
+
+
+def test_size_parameters_and_papers(codec, net):
+    files = {path.name: path.stat().st_size for path in codec.config.folder.iterdir()}
+    assert {"config.json", "encoder.onnx", "decoder.onnx", "model.safetensors", "card.md"} <= files.keys()
+    assert sum(files.values()) <= 40e6
+    assert sum(p.numel() for p in net.parameters()) <= 10e6
+    card = (codec.config.folder / "card.md").read_text()
+    assert "licence" in card.lower()
+    assert "PESQ" in card
+    config = json.loads((codec.config.folder / "config.json").read_text())
+    assert config["revision"] not in ("", "unknown")
+    assert config["fingerprint"] == fingerprint(net)
+
+
+def test_runtime_and_torch_agree(codec, net, clip):
+    live = LiveCodec(net)
+    wave, rate = clip
+    ours, theirs = live.wave_to_tokens(wave, rate, 4.0), codec.wave_to_tokens(wave, rate, 4.0)
+    assert (ours.codes == theirs.codes).mean() >= 0.999
+    assert np.abs(live.tokens_to_wave(theirs.with_codebooks(6)) - codec.tokens_to_wave(theirs.with_codebooks(6))).max() < 1e-3
+
+
+@pytest.mark.parametrize("frames", [1, 3, 50])
+def test_streaming_equals_offline(codec, clip, frames):
+    wave, rate = clip
+    whole = codec.wave_to_tokens(wave, rate)
+    encoder, decoder = codec.stream_encoder(sample_rate=rate), codec.stream_decoder(sample_rate=rate, sample_count=len(wave))
+    step = frames * codec.hop
+    codes = [encoder.push(wave[at : at + step]) for at in range(0, len(wave), step)] + [encoder.finish()]
+    waves = [decoder.push(part) for part in codes] + [decoder.finish()]
+    assert (np.concatenate(codes) == whole.codes).mean() >= 0.999
+    assert np.abs(np.concatenate(waves) - codec.tokens_to_wave(whole)).max() < 1e-3
+
+
+def test_it_sounds_better_with_more_bits(codec, clip):
+    """On a voice of the training data: a check that nothing is broken, not a measure of quality."""
+    wave, rate = clip
+    found = []
+    for kbps in (0.5, 1.5, 3, 4):
+        coded = codec.tokens_to_wave(codec.wave_to_tokens(wave, rate, kbps))
+        found.append((pesq(rate, wave, coded, "wb"), stoi(wave, coded, rate)))
+    assert found == sorted(found)
+    assert found[2] > (1.6, 0.8)
+
+
+@pytest.mark.parametrize("level", [1.0, 0.3, 0.03, 0.003])
+def test_it_follows_the_level_and_digital_silence(codec, clip, level):
+    wave, rate = clip
+    quiet = np.concatenate([np.zeros(rate, np.float32), level * wave, np.zeros(rate, np.float32)])
+    coded = codec.tokens_to_wave(codec.wave_to_tokens(quiet, rate))
+    speech = slice(rate, -rate)
+    gain = 20 * np.log10(np.std(coded[speech]) / np.std(quiet[speech]))
+    assert abs(gain) < (3 if level >= 0.03 else 12)
+    assert np.std(coded[: rate // 2]) < 0.01 * np.std(wave)
+    assert np.std(coded[-rate // 2 :]) < 0.01 * np.std(wave)
