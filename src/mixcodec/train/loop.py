@@ -37,7 +37,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, initial: Path | None = None) -> None:
         """`initial` is a checkpoint whose weights (not optimizer or step) a new run begins with."""
-        self.recipe, self.folder = recipe, recipe.folder
+        self.recipe, self.folder, self.revision = recipe, recipe.folder, revision()
         torch.set_num_threads(recipe.threads)
         self.fabric = Fabric(
             accelerator=recipe.accelerator,
@@ -124,7 +124,7 @@ class Trainer:
             "seconds": self.seconds,
             "history": self.history,
             "manifest": self.data.manifest_hash,
-            "revision": revision(),
+            "revision": self.revision,
         }
         save_checkpoint(path, tensors, meta)
 
