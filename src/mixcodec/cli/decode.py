@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional  # not "| None": for that tyro imports typeguard, 50 ms of a cold start
-
-import tyro
-
 
 def decode(
-    input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IN.mxc")],
+    input: str,
     /,
     *,
-    output: Annotated[Optional[str], tyro.conf.arg(aliases=["-o"], metavar="OUT.wav")] = None,  # noqa: UP045
-    model: Annotated[Optional[str], tyro.conf.arg(metavar="NAME|FOLDER")] = None,  # noqa: UP045
+    output: str | None = None,
+    model: str | None = None,
 ) -> None:
     """Decode a .mxc file into a 16-bit wav of the original's sample rate, channels and length.
 
     Args:
         input: .mxc file; - is standard input.
-        output: File to write; - is standard output. By default the input's name with .wav, or with .decoded.wav where
+        output: File to write, also -o; - is standard output. By default the input's name with .wav, or with .decoded.wav where
             a wav of that name is there already.
         model: A shipped model or a model folder. By default the one that the file names.
     """

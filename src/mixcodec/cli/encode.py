@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional  # not "| None": for that tyro imports typeguard, 50 ms of a cold start
-
-import tyro
-
 from mixcodec.models import DEFAULT_MODEL
 
 
 def encode(
-    input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IN")],
+    input: str,
     /,
     *,
-    output: Annotated[Optional[str], tyro.conf.arg(aliases=["-o"], metavar="OUT.mxc")] = None,  # noqa: UP045
-    kbps: Annotated[Optional[float], tyro.conf.arg(metavar="R")] = None,  # noqa: UP045
-    model: Annotated[str, tyro.conf.arg(metavar="NAME|FOLDER")] = DEFAULT_MODEL,
+    output: str | None = None,
+    kbps: float | None = None,
+    model: str = DEFAULT_MODEL,
 ) -> None:
     """Encode an audio file (wav, flac, ogg, mp3, opus; any sample rate, any channels) into a .mxc file.
 
     Args:
         input: Audio file; - is standard input.
-        output: File to write; - is standard output. By default the input's name with .mxc.
+        output: File to write, also -o; - is standard output. By default the input's name with .mxc.
         kbps: Bitrate of all channels together, kbps. By default the model's own.
         model: A shipped model (see mixcodec models) or a model folder.
     """

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 
-import tyro
 
-
-def info(what: tyro.conf.Positional[str], /) -> None:
+def info(what: str, /) -> None:
     """Show what is inside a .mxc file (which is checked from end to end; no model is needed) or a model.
 
     Args:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Optional  # not "| None": for that tyro imports typeguard, 50 ms of a cold start
-
-import tyro
 
 from mixcodec.models import DEFAULT_MODEL
 
 
 def roundtrip(
-    input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="IN")],
+    input: str,
     /,
     *,
-    output: Annotated[Optional[str], tyro.conf.arg(aliases=["-o"], metavar="OUT.wav")] = None,  # noqa: UP045
-    kbps: Annotated[Optional[float], tyro.conf.arg(metavar="R")] = None,  # noqa: UP045
-    model: Annotated[str, tyro.conf.arg(metavar="NAME|FOLDER")] = DEFAULT_MODEL,
+    output: str | None = None,
+    kbps: float | None = None,
+    model: str = DEFAULT_MODEL,
 ) -> None:
     """Encode an audio file and decode it again; print duration, rate, sizes, mel distance and where the results are.
 
     Args:
         input: Audio file.
-        output: The wav to write; the .mxc goes beside it. By default the input's name with .roundtrip.wav.
+        output: The wav to write, also -o; the .mxc goes beside it. By default the input's name with .roundtrip.wav.
         kbps: Bitrate of all channels together, kbps. By default the model's own.
         model: A shipped model (see mixcodec models) or a model folder.
     """
