@@ -52,10 +52,13 @@ def export_folder(
     `about` (plain values) goes into config.json; the weights of `adversary`, if given, into adversary.safetensors, so that
     training can go on from the folder. Raises FileError if `folder` can't be written.
     """
-    net = half_precision(net)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    net, folder = half_precision(net), folder.resolve()
+    if folder.exists() and not (folder / "config.json").is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FileError(f"{folder}: is there and is no model folder, so it is not replaced; choose another name")
+    part: Path | None = None
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         part.chmod(0o755)
         states = {"encoder": net.encoder_state(1), "decoder": net.decoder_state(1)}
         for direction, state in states.items():
@@ -79,13 +82,28 @@ def export_folder(
         }
         (part / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         (part / "card.md").write_text(card)
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.rename(folder)
+        for file in part.iterdir():
+            file.chmod(0o644)
+        _replace_folder(part, folder)
     except OSError as error:
         raise FileError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if part:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _replace_folder(new: Path, folder: Path) -> None:
+    """Puts `new` in the place of `folder`; the old one is deleted only when the new one is there."""
+    old = new.with_name(f"{new.name}-old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def half_precision(net: CodecNet) -> CodecNet:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mixcodec.nn.codec import CodecNet
-from mixcodec.nn.export import default_codebooks, fingerprint
+from mixcodec.nn.export import default_codebooks, fingerprint, half_precision
 from mixcodec.nn.state import State
 from mixcodec.runtime.codec import Codec
 from mixcodec.runtime.config import ModelConfig, StateSpec
@@ -34,13 +34,15 @@ class LiveSession:
 
 
 class LiveCodec(Codec):
-    """A `Codec` that runs a network (on the CPU, in evaluation mode) as it is, without a model folder.
+    """A `Codec` that runs a network (on the CPU, in evaluation mode) without a model folder.
+
+    It runs a copy with the weights rounded as an export rounds them, so that its fingerprint is that of the exported codec.
 
     wave_to_tokens, tokens_to_wave, stream_encoder and stream_decoder are the runtime's own.
     """
 
     def __init__(self, net: CodecNet, name: str = "live") -> None:
-        self.net = net.eval()
+        self.net = net = half_precision(net)
         super().__init__(
             ModelConfig(
                 folder=Path(),
