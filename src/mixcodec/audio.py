@@ -26,7 +26,7 @@ Wave = NDArray[np.float32]
 MIN_SAMPLE_RATE = 1_000
 MAX_SAMPLE_RATE = 768_000
 MAX_CHANNELS = 255
-OTHER_SUFFIXES = (".aac", ".aif", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".w64")
+OTHER_SUFFIXES = (".aac", ".aif", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mp3", ".mxc", ".oga", ".ogg", ".opus", ".w64")
 
 
 def check_sample_rate(sample_rate: int, name: str) -> None:

@@ -16,6 +16,13 @@ def nearest(name: str, known: list[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
 
 
+def whole_number(name: str, value: Any, least: int = 1, most: int = 1 << 20) -> int:
+    """`value` if it is an integer from `least` to `most`. Raises ConfigError, calling it `name`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ConfigError(f"{name} is {value!r}, but must be a whole number from {least} to {most}")
+    return value
+
+
 class Registry(Generic[Part]):
     """The members of one family (`family` is its name in messages), each a class under its kind."""
 
@@ -48,6 +55,8 @@ class Registry(Generic[Part]):
         `context` holds what the caller knows (channels, say); a member takes of it what its constructor names.
         Raises ConfigError for an unknown kind or option, naming the nearest known one, and for a missing option.
         """
+        if not isinstance(config, str | Mapping):
+            raise ConfigError(f"a {self.family} is a kind or a mapping with one, not {config!r}")
         config = {"kind": config} if isinstance(config, str) else dict(config)
         kind = config.pop("kind", None)
         if not isinstance(kind, str):

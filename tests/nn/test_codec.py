@@ -48,7 +48,16 @@ def test_without_quantization_the_latents_pass(codec_config):
     ("change", "message"),
     [
         ({"quantiser": {}}, "did you mean 'quantizer'"),
-        ({"encoder": {"widht": 3, "stages": []}}, "did you mean 'width'"),
+        ({"encoder": {"width": 3, "stages": [], "depht": 3}}, "no option 'depht'"),
+        ({"encoder": {"width": 3}}, "needs width and stages"),
+        ({"encoder": {"width": "3", "stages": []}}, "whole number"),
+        ({"encoder": {"width": 8, "stages": [{"mixer": "pooling"}]}}, "a stage needs channel"),
+        ({"encoder": {"width": 8, "stages": [{"mixer": {"kind": "attention", "heads": 0}, "channel": "mlp"}]}}, "heads"),
+        ({"encoder": {"width": 8, "stages": [{"mixer": "pooling", "channel": {"kind": "mlp", "expansion": 0}}]}}, "expansion"),
+        ({"transform": 5}, "a kind or a mapping"),
+        ({"latent": 0}, "latent is 0"),
+        ({"quantizer": {"kind": "residual", "codebooks": 65}}, "from 1 to 64"),
+        ({"quantizer": {"kind": "residual", "codebook": {"size": 1}}}, "size is 1"),
         ({"encoder": {"width": 8, "stages": [{"mixer": {"kind": "pooling", "causal": False}, "channel": "mlp"}]}}, "causal"),
     ],
 )

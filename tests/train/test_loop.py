@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from mixcodec.errors import ConfigError
+from mixcodec.errors import ConfigError, FileError
 from mixcodec.nn.codec import CodecNet
 from mixcodec.train import Trainer, load_checkpoint, save_checkpoint
 from mixcodec.train.export import export_checkpoint
@@ -119,3 +119,43 @@ def test_two_processes_learn_together(tiny_recipe, tmp_path):
     assert meta["step"] == 6
     frames = 4 * 40 * 2  # of a batch of 4 x 0.4 s, in both processes
     assert frames / 2 < float(tensors["net.quantizer.levels.0.count"].sum()) <= frames
+
+
+def test_training_goes_on_from_an_exported_folder(tiny_recipe, tmp_path):
+    first = Trainer(tiny_recipe(out=str(tmp_path / "a")))
+    first.run()
+    export_checkpoint(first.checkpoint, tmp_path / "model")
+    second = Trainer(tiny_recipe(out=str(tmp_path / "b")), tmp_path / "model")
+    assert torch.allclose(second.net.encoder.enter.weight, first.ema.encoder.enter.weight, atol=1e-3)
+    entries = second.net.module.quantizer.levels[0].entries.clone()
+    second.run(until=1)
+    assert torch.allclose(second.net.module.quantizer.levels[0].entries, entries, atol=0.3), "the codebooks are kept"
+    assert second.fitted
+    with pytest.raises(ConfigError, match="holds a run already"):
+        Trainer(tiny_recipe(out=str(tmp_path / "a")), tmp_path / "model")
+
+
+def test_weights_of_another_codec_are_refused(tiny_recipe, tmp_path):
+    Trainer(tiny_recipe(out=str(tmp_path))).run(until=4)
+    codec = json.loads(json.dumps(tiny_recipe().codec)) | {"latent": 9}
+    with pytest.raises(ConfigError, match="another codec"):
+        Trainer(tiny_recipe(out=str(tmp_path), codec=codec))
+
+
+def test_export_replaces_only_a_model_folder(tiny_recipe, tmp_path):
+    trainer = Trainer(tiny_recipe(out=str(tmp_path / "run")))
+    trainer.run(until=4)
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "thesis.tex").write_text("years of work")
+    with pytest.raises(FileError, match="not replaced"):
+        export_checkpoint(trainer.checkpoint, tmp_path / "papers")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError):
+        export_checkpoint(trainer.checkpoint, tmp_path / "file" / "model")
+    assert (tmp_path / "papers" / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tiny_recipe, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="choose another out"):
+        Trainer(tiny_recipe(out=str(tmp_path / "file" / "run"))).run()

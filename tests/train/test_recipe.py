@@ -41,6 +41,15 @@ def test_any_field_can_be_overridden():
         ("steps.more=2", "holds no fields"),
         ("data.sample_rate=8000", "codec.sample_rate"),
         ("dropout=2", "must lie in"),
+        ("lr=nan", "must be finite"),
+        ("steps=.inf", "must be of type int"),
+        ("name=a/b", "no model can have"),
+        ("accelerator=gpuu", "did you mean 'gpu'"),
+        ("precision=bf16", "did you mean"),
+        ("betas=[0.9]", "two numbers"),
+        ("loss.windows=[a, b, c]", "whole numbers"),
+        ("adversary.every=0", "must be positive"),
+        ("out=runs/{nme}", "only {name}"),
     ],
 )
 def test_a_wrong_override_says_what_is_wrong(override, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from mixcodec.models import DEFAULT_MODEL
 
@@ -38,8 +39,13 @@ def roundtrip(
     codec = load(model)
     with progress_bar("encoding") as progress:
         header = encode_file(codec, input, mxc, kbps, progress)
-    with progress_bar("decoding") as progress:
-        decode_file(codec, mxc, wav, progress)
+    try:
+        with progress_bar("decoding") as progress:
+            decode_file(codec, mxc, wav, progress)
+    except BaseException:
+        with suppress(OSError):
+            os.remove(mxc)
+        raise
     distance = file_mel_distance(input, wav, codec.sample_rate)
     pcm_bytes = 2 * header.sample_count * header.channels
     print(

@@ -23,6 +23,8 @@ def third_octaves(sample_rate: int, window: int) -> torch.Tensor:
 class Envelope(torch.nn.Module):
     """1 - mean correlation of third-octave envelopes over 384 ms, between waves (B, N); in [0, 2], 0 for equal ones.
 
+    Silence has no envelope to follow: where the target has none, the value is 1.
+
     The core of STOI (Taal et al., 2011, An Algorithm for Intelligibility Prediction of Time-Frequency Weighted Noisy Speech)
     without its clipping, as a loss (Fu et al., 2018, End-to-End Waveform Utterance Enhancement for Direct Evaluation Metrics
     Optimization by Fully Convolutional Neural Networks). Waves shorter than a segment give 0.

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import torch
 
+from mixcodec.bitstream.header import MAX_CODEBOOK_SIZE, MAX_CODEBOOKS
 from mixcodec.errors import ConfigError
 from mixcodec.nn.metaformer import Stack
 from mixcodec.nn.quantizers import QUANTIZERS
 from mixcodec.nn.state import State, inside, scoped
 from mixcodec.nn.transforms import TRANSFORMS
-from mixcodec.registry import nearest
+from mixcodec.registry import nearest, whole_number
 
 OPTIONS = ["sample_rate", "transform", "encoder", "quantizer", "decoder", "latent"]
 STACK_OPTIONS = ["width", "stages"]
@@ -43,16 +44,20 @@ class CodecNet(torch.nn.Module):
         if missing := [name for name in OPTIONS if name not in config]:
             raise ConfigError(f"a codec needs {', '.join(map(repr, missing))}")
         self.config = dict(config)
-        self.sample_rate, latent = int(config["sample_rate"]), int(config["latent"])
+        self.sample_rate = whole_number("sample_rate", config["sample_rate"])
+        latent = whole_number("latent", config["latent"])
         self.transform = TRANSFORMS.build(config["transform"])
         self.encoder = self._stack("encoder", self.transform.feature_channels, latent)
         self.quantizer = QUANTIZERS.build(config["quantizer"], channels=latent)
         self.decoder = self._stack("decoder", latent, self.transform.coefficients)
         self.hop, self.delay = self.transform.hop, self.transform.delay
-        self.codebooks, self.codebook_size = self.quantizer.codebooks, self.quantizer.size
+        self.codebooks = whole_number("codebooks", self.quantizer.codebooks, 1, MAX_CODEBOOKS)
+        self.codebook_size = whole_number("size of a codebook", self.quantizer.size, 2, MAX_CODEBOOK_SIZE)
 
     def _stack(self, name: str, inputs: int, outputs: int) -> Stack:
         options = self.config[name]
+        if not isinstance(options, Mapping) or set(STACK_OPTIONS) - set(options):
+            raise ConfigError(f"{name} needs {' and '.join(STACK_OPTIONS)}, not {options!r}")
         for option in options:
             if option not in STACK_OPTIONS:
                 raise ConfigError(f"{name} has no option {option!r}: {nearest(option, STACK_OPTIONS)}")

@@ -9,7 +9,7 @@ from mixcodec.errors import ConfigError
 from mixcodec.nn.channels import CHANNELS
 from mixcodec.nn.mixers import MIXERS
 from mixcodec.nn.state import State, inside, scoped
-from mixcodec.registry import nearest
+from mixcodec.registry import nearest, whole_number
 
 
 class Block(torch.nn.Module):
@@ -57,11 +57,17 @@ class Stack(torch.nn.Module):
 
     def __init__(self, inputs: int, outputs: int, width: int, stages: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
+        whole_number("width", width)
         blocks = []
         for stage in stages:
+            if not isinstance(stage, Mapping):
+                raise ConfigError(f"a stage is a mapping with a mixer and a channel mixer, not {stage!r}")
             for name in stage:
                 if name not in STAGE_OPTIONS:
                     raise ConfigError(f"a stage has no option {name!r}: {nearest(name, STAGE_OPTIONS)}")
+            if missing := [name for name in ("mixer", "channel") if name not in stage]:
+                raise ConfigError(f"a stage needs {' and '.join(missing)}")
+            whole_number("depth of a stage", stage.get("depth", 1))
             blocks += [Block(width, stage["mixer"], stage["channel"]) for _ in range(stage.get("depth", 1))]
         self.enter = torch.nn.Linear(inputs, width)
         self.blocks = cast(Sequence[Block], torch.nn.ModuleList(blocks))

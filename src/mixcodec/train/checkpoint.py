@@ -1,5 +1,6 @@
 """Checkpoints: one safetensors file with everything that a run needs to go on as if it had not stopped."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -8,25 +9,28 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from mixcodec.errors import ConfigError
+from mixcodec.errors import ConfigError, FileError
 
 FORMAT = "mixcodec-checkpoint-1"
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
-    """Writes tensors and plain values to `path`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes tensors and plain values to `path`, whole or not at all. Raises FileError."""
     part = path.with_suffix(".part")
     whole = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         save_file(whole, part, metadata={"format": FORMAT, "meta": json.dumps(meta)})
         with open(part, "rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        raise FileError(f"{path}: the checkpoint cannot be written ({error})") from None
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -39,6 +43,19 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, torch.Te
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(head["meta"])  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"{path}: cannot be read as a checkpoint ({error})") from None
+
+
+def folder_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of a model folder as a checkpoint has them. Raises ConfigError for a folder that is none."""
+    parts: dict[str, torch.Tensor] = {}
+    try:
+        for prefix, name in (("net", "model"), ("ema", "model"), ("adversary", "adversary")):
+            file = folder / f"{name}.safetensors"
+            if file.is_file() or name == "model":
+                parts |= {f"{prefix}.{k}": t.float() if t.is_floating_point() else t for k, t in load_file(file).items()}
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{folder}: cannot be read as a model folder ({error})") from None
+    return parts
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -8,6 +8,8 @@ from types import TracebackType
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from mixcodec.errors import FileError
+
 
 class RunLog:
     """Scalars and audio to TensorBoard files in `folder`; to a terminal a live progress bar, else now and then a line."""
@@ -20,8 +22,11 @@ class RunLog:
         self._since, self._first = time.monotonic(), start
         if not speaks:
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        self._writer = SummaryWriter(str(folder), purge_step=start)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._writer = SummaryWriter(str(folder), purge_step=start)
+        except OSError as error:
+            raise FileError(f"{folder}: cannot be written ({error.strerror}); choose another out=") from None
         if self._live:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -16,11 +16,12 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy  # type: ignore[attr-defined]
 
 from mixcodec.data import Prefetcher, open_data
+from mixcodec.errors import ConfigError
 from mixcodec.losses import Envelope, Spectral, discriminator_loss, feature_loss, generator_loss
 from mixcodec.losses.discriminators import DISCRIMINATORS
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.state import inside, scoped
-from mixcodec.train.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from mixcodec.train.checkpoint import folder_tensors, load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from mixcodec.train.log import RunLog
 from mixcodec.train.recipe import Recipe
 from mixcodec.train.validate import validate
@@ -36,7 +37,9 @@ class Trainer:
     """
 
     def __init__(self, recipe: Recipe, initial: Path | None = None) -> None:
-        """`initial` is a checkpoint whose weights (not optimizer or step) a new run begins with."""
+        """`initial` is a checkpoint or a model folder whose weights (not optimizer or step) a new run begins with; its
+        codebooks are kept as they are. Raises ConfigError where it does not fit the recipe, or the run has begun already.
+        """
         self.recipe, self.folder, self.revision = recipe, recipe.folder, revision()
         torch.set_num_threads(recipe.threads)
         self.fabric = Fabric(
@@ -70,6 +73,10 @@ class Trainer:
         torch.manual_seed(recipe.seed + self.fabric.global_rank)
         self.step, self.best, self.seconds = 0, math.inf, 0.0
         self.history: list[dict[str, Any]] = []
+        self.fitted = initial is not None
+        """Whether the codebooks have been fitted to data."""
+        if self.checkpoint.exists() and initial:
+            raise ConfigError(f"{self.folder} holds a run already, so --initial has no meaning; choose another out=")
         if self.checkpoint.exists():
             self._resume(self.checkpoint)
         elif initial:
@@ -94,7 +101,7 @@ class Trainer:
             for step, wave in batches:
                 if step >= until:
                     break
-                if step == recipe.codebooks_from:
+                if step >= recipe.codebooks_from and not self.fitted:
                     self._start_codebooks()
                 values = self._train_step(torch.from_numpy(wave).to(self.fabric.device))
                 self.step = step + 1
@@ -120,6 +127,7 @@ class Trainer:
         meta = {
             "recipe": self.recipe.as_dict(),
             "step": self.step,
+            "fitted": self.fitted,
             "best": self.best,
             "seconds": self.seconds,
             "history": self.history,
@@ -130,25 +138,33 @@ class Trainer:
 
     def _resume(self, path: Path) -> None:
         tensors, meta = load_checkpoint(path)
-        self._load_weights(tensors)
+        self._load_weights(path, tensors)
         restore_optimizer(self.optimizer, inside("optimizer", tensors))
         restore_optimizer(self.rival, inside("rival", tensors))
         torch.set_rng_state(tensors["random"])
+        if self.fabric.global_rank:  # the checkpoint has the generator of the first process; the others need their own
+            torch.manual_seed(hash((self.recipe.seed, meta["step"], self.fabric.global_rank)))
         if self.fabric.device.type == "cuda" and "random_cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random_cuda"], self.fabric.device)
         self.step, self.best, self.seconds = meta["step"], meta["best"], meta["seconds"]
-        self.history = meta["history"]
+        self.history, self.fitted = meta["history"], meta.get("fitted", meta["step"] > self.recipe.codebooks_from)
         if meta["manifest"] != self.data.manifest_hash:
             log.warning("the data is not what this run began with: its manifest has another hash")
 
     def _begin_from(self, path: Path) -> None:
-        tensors, _ = load_checkpoint(path)
-        self._load_weights(tensors)
+        self._load_weights(path, folder_tensors(path) if path.is_dir() else load_checkpoint(path)[0])
 
-    def _load_weights(self, tensors: dict[str, torch.Tensor]) -> None:
-        self.net.load_state_dict(inside("net", tensors))
-        self.ema.load_state_dict(inside("ema", tensors))
-        self.adversary.load_state_dict(inside("adversary", tensors))
+    def _load_weights(self, path: Path, tensors: dict[str, torch.Tensor]) -> None:
+        try:
+            self.net.load_state_dict(inside("net", tensors))
+            self.ema.load_state_dict(inside("ema", tensors))
+            if adversary := inside("adversary", tensors):
+                self.adversary.load_state_dict(adversary)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigError(
+                f"{path}: its weights are those of another codec or adversary than the recipe's ({reason})"
+            ) from None
 
     def _train_step(self, wave: torch.Tensor) -> dict[str, float]:
         recipe, adversary = self.recipe, self.recipe.adversary
@@ -157,7 +173,7 @@ class Trainer:
             group["lr"] = rate
         hop = self.ema.hop
         wave = wave[:, : wave.shape[1] // hop * hop]
-        estimate, _, commitment, usage = self.net(wave, self._active(len(wave)), quantize=self.step >= recipe.codebooks_from)
+        estimate, _, commitment, usage = self.net(wave, self._active(len(wave)), quantize=self.fitted)
         estimate, target = estimate[:, self.ema.delay :], wave[:, : wave.shape[1] - self.ema.delay]
         terms = self.spectral(estimate, target)
         terms["envelope"] = self.envelope(estimate, target)
@@ -192,8 +208,9 @@ class Trainer:
         loss = discriminator_loss(self.adversary(real), self.adversary(fake))
         self.rival.zero_grad()
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.adversary, self.rival, max_norm=self.recipe.clip, error_if_nonfinite=False)
-        self.rival.step()
+        norm = self.fabric.clip_gradients(self.adversary, self.rival, max_norm=self.recipe.clip, error_if_nonfinite=False)
+        if math.isfinite(float(norm)):  # type: ignore[arg-type]
+            self.rival.step()
         return float(loss.detach())
 
     def _active(self, batch: int) -> torch.Tensor:
@@ -208,6 +225,7 @@ class Trainer:
     def _start_codebooks(self) -> None:
         latents = list(self._latents())
         self.net.module.quantizer.start(torch.cat(latents)[: self.recipe.start_frames])
+        self.fitted = True
         if self.fabric.world_size > 1:
             self.net.load_state_dict(self.fabric.broadcast(self.net.state_dict()))
         self.ema.load_state_dict(self.net.state_dict())

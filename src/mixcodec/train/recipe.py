@@ -1,6 +1,7 @@
 """A training recipe: typed sections, read from YAML, any field overridden by `section.field=value`."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ import yaml
 from mixcodec.data import DataConfig
 from mixcodec.errors import ConfigError
 from mixcodec.registry import nearest
+from mixcodec.tokens import MODEL_NAME
+
+ACCELERATORS = ["auto", "cpu", "cuda", "gpu", "mps"]
+PRECISIONS = ["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +122,26 @@ class Recipe:
         for name in ("steps", "lr", "clip", "log_every", "validate_every", "save_every", "start_frames", "threads", "devices"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be positive")
+            if not math.isfinite(getattr(self, name)):
+                raise ConfigError(f"{name} is {getattr(self, name)}, but must be finite")
+        if not MODEL_NAME.fullmatch(self.name):
+            raise ConfigError(f"name is {self.name!r}, which no model can have; use letters, digits, '-', '_' and '.'")
+        if self.out.replace("{name}", "").count("{"):
+            raise ConfigError(f"out is {self.out!r}, in which only {{name}} may stand in braces")
+        if self.accelerator not in ACCELERATORS:
+            raise ConfigError(f"accelerator is {self.accelerator!r}: {nearest(self.accelerator, ACCELERATORS)}")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision is {self.precision!r}: {nearest(self.precision, PRECISIONS)}")
+        for pair in (self.betas,):
+            if len(pair) != 2 or not all(isinstance(b, int | float) and 0 <= b < 1 for b in pair):
+                raise ConfigError(f"betas are {pair}, but must be two numbers in [0, 1)")
+        for window in self.loss.windows + self.loss.bands:
+            if not isinstance(window, int) or window < 2:
+                raise ConfigError(f"loss.windows and loss.bands must be whole numbers above 1, not {window!r}")
+        if self.adversary.every < 1 or self.adversary.crop_seconds <= 0:
+            raise ConfigError("adversary.every and adversary.crop_seconds must be positive")
+        if min(self.seed, self.usual_codebooks, self.codebooks_from, self.warmup) < 0:
+            raise ConfigError("seed, usual_codebooks, codebooks_from and warmup must not be negative")
         for name in ("dropout", "ema", "lr_floor"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must lie in [0, 1]")
@@ -128,7 +153,7 @@ class Recipe:
     @property
     def folder(self) -> Path:
         """Where checkpoints and logs go."""
-        return Path(self.out.format(name=self.name))
+        return Path(self.out.replace("{name}", self.name))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, from which `recipe_from_dict` makes an equal recipe."""
@@ -144,10 +169,10 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises ConfigError for a file that is not there or no YAML, and for an unknown or ill-typed field.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text())
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a recipe such as configs/speech-16k.yaml") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of fields to values")
@@ -195,7 +220,7 @@ def _typed(value: Any, kind: str, name: str) -> Any:
             return tuple(value)
         if kind.startswith("dict") and isinstance(value, Mapping):
             return dict(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     if dataclasses.is_dataclass(value):
         return value

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.channels.base import CHANNELS
+from mixcodec.nn.channels.base import CHANNELS, hidden_channels
 
 
 @CHANNELS.register("gated")
@@ -15,7 +15,7 @@ class Gated(torch.nn.Module):
 
     def __init__(self, channels: int, expansion: float = 8 / 3) -> None:
         super().__init__()
-        hidden = round(channels * expansion)
+        hidden = hidden_channels(channels, expansion)
         self.up = torch.nn.Linear(channels, 2 * hidden, bias=False)
         self.down = torch.nn.Linear(hidden, channels, bias=False)
 

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.channels.base import CHANNELS
+from mixcodec.nn.channels.base import CHANNELS, hidden_channels
 
 
 @CHANNELS.register("mlp")
@@ -12,7 +12,7 @@ class Mlp(torch.nn.Module):
 
     def __init__(self, channels: int, expansion: float = 4) -> None:
         super().__init__()
-        hidden = round(channels * expansion)
+        hidden = hidden_channels(channels, expansion)
         self.up = torch.nn.Linear(channels, hidden)
         self.down = torch.nn.Linear(hidden, channels)
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from mixcodec.errors import ConfigError
 from mixcodec.nn.mixers.base import MIXERS, Mixer
 from mixcodec.nn.state import State
+from mixcodec.registry import whole_number
 
 FAR = -1e4  # a score that leaves no weight
 
@@ -36,10 +37,10 @@ class Attention(Mixer):
 
     def __init__(self, channels: int, heads: int = 4, window: int = 50) -> None:
         super().__init__()
+        whole_number("mixer 'attention': heads", heads)
+        whole_number("mixer 'attention': window", window)
         if channels % (2 * heads):
             raise ConfigError(f"mixer 'attention': channels ({channels}) must divide by twice the heads ({heads})")
-        if window < 1:
-            raise ConfigError(f"mixer 'attention': window must be at least 1, not {window}")
         self.channels, self.heads, self.window = channels, heads, window
         self.qkv = torch.nn.Linear(channels, 3 * channels, bias=False)
         self.out = torch.nn.Linear(channels, channels, bias=False)

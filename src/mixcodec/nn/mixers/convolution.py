@@ -3,9 +3,9 @@
 import torch
 import torch.nn.functional as F
 
-from mixcodec.errors import ConfigError
 from mixcodec.nn.mixers.base import MIXERS, Mixer
 from mixcodec.nn.state import State
+from mixcodec.registry import whole_number
 
 
 @MIXERS.register("convolution")
@@ -20,8 +20,7 @@ class Convolution(Mixer):
 
     def __init__(self, channels: int, kernel: int = 7) -> None:
         super().__init__()
-        if kernel < 2:
-            raise ConfigError(f"mixer 'convolution': kernel must be at least 2, not {kernel}")
+        whole_number("mixer 'convolution': kernel", kernel, 2)
         self.channels, self.kernel = channels, kernel
         self.weight = torch.nn.Parameter(torch.empty(channels, 1, kernel).uniform_(-1, 1) / kernel**0.5)
         self.bias = torch.nn.Parameter(torch.zeros(channels))

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from mixcodec.errors import ConfigError
 from mixcodec.nn.mixers.base import MIXERS, Mixer
 from mixcodec.nn.state import State
+from mixcodec.registry import whole_number
 
 POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
@@ -21,8 +22,9 @@ class Pooling(Mixer):
 
     def __init__(self, channels: int, size: int = 3, causal: bool = True) -> None:
         super().__init__()
-        if size < 2 or not (causal or size % 2):
-            raise ConfigError(f"mixer 'pooling': size must be at least 2, and odd if not causal, not {size}")
+        whole_number("mixer 'pooling': size", size, 2)
+        if not (causal or size % 2):
+            raise ConfigError(f"mixer 'pooling': size must be odd if it is not causal, not {size}")
         self.channels, self.size, self.causal = channels, size, causal
         self.grid_ranks = (1,) if causal else (1, 2, 3)
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.quantizers.base import QUANTIZERS, Quantized, Quantizer
+from mixcodec.registry import whole_number
 
 
 @QUANTIZERS.register("residual")
@@ -20,8 +21,7 @@ class Residual(Quantizer):
 
     def __init__(self, channels: int, codebooks: int = 8, codebook: Mapping[str, Any] | None = None) -> None:
         super().__init__()
-        if codebooks < 1:
-            raise ConfigError(f"quantizer 'residual': codebooks must be at least 1, not {codebooks}")
+        whole_number("quantizer 'residual': codebooks", codebooks)
         config = {"kind": "vq"} | dict(codebook or {})
         levels = [QUANTIZERS.build(config, channels=channels) for _ in range(codebooks)]
         if levels[0].codebooks != 1:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.quantizers.base import QUANTIZERS, Quantized, Quantizer
+from mixcodec.registry import whole_number
 
 METRICS = ("cosine", "euclidean")
 
@@ -59,6 +60,9 @@ class Vq(Quantizer):
         super().__init__()
         if metric not in METRICS:
             raise ConfigError(f"quantizer 'vq': metric must be one of {', '.join(METRICS)}, not {metric!r}")
+        whole_number("quantizer 'vq': size", size, 2)
+        whole_number("quantizer 'vq': dim", dim)
+        whole_number("quantizer 'vq': restart_every", restart_every)
         self.size, self.dim, self.metric = size, dim, metric
         self.decay, self.restart, self.restart_every = decay, restart, restart_every
         self.enter = torch.nn.Linear(channels, dim)
@@ -122,7 +126,9 @@ class Vq(Quantizer):
 
     @torch.no_grad()
     def _learn(self, x: torch.Tensor, code: torch.Tensor) -> None:
-        """One moving-average update from points x (M, dim) and their codes (M,)."""
+        """One moving-average update from points x (M, dim) and their codes (M,); points that are no numbers don't count."""
+        sound = x.isfinite().all(-1)
+        x, code = x[sound], code[sound]
         count = torch.bincount(code, minlength=self.size).to(x)
         total = torch.zeros_like(self.total).index_add_(0, code, x)
         together = torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -7,6 +7,7 @@ import torch
 from mixcodec.errors import ConfigError
 from mixcodec.nn.state import State
 from mixcodec.nn.transforms.base import TRANSFORMS, Transform
+from mixcodec.registry import whole_number
 
 FLOOR = 1e-10  # of a squared magnitude, so that silence has a finite gain
 
@@ -37,7 +38,7 @@ class Stft(Transform):
 
     def __init__(self, hop: int, power: float = 0.3) -> None:
         super().__init__()
-        if hop < 2 or hop % 2:
+        if whole_number("transform 'stft': hop", hop, 2) % 2:
             raise ConfigError(f"transform 'stft': hop must be an even number of samples, not {hop}")
         if not 0.05 < power <= 1:
             raise ConfigError(f"transform 'stft': power must lie in (0.05, 1], not {power}")
