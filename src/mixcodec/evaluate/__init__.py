@@ -1,0 +1,1 @@
+"""How good is a codec, and what does it cost: metrics, baselines, rate-distortion sweeps, the report, the benchmark."""
