@@ -21,7 +21,7 @@ import logging
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -54,6 +54,7 @@ class Entry:
     kind: str = ""  # such as speech or music
     split: str = ""  # such as train or eval
     licence: str = ""
+    language: str = ""
     size: int = 0  # bytes
     mtime_ns: int = 0  # modification time
 
@@ -125,14 +126,16 @@ def build_manifest(
     min_rate: int = 0,
     source_from: str = "parent",
     speaker_regex: str = "",
+    only: Collection[str] | None = None,
 ) -> Manifest:
     """Lists the audio below `root`, from a walk through its folders or from an existing table.
 
     `manifest` is "auto" (`root/manifest.tsv` where there is one, else a walk), "scan" (always a walk) or the path of a
     tab-separated table, relative to the root or absolute, with the columns path, source and optionally speaker, kind, split,
-    licence (others are ignored: lengths and rates are read from the files). `split` and `kind` keep only rows so labelled.
+    licence, language (others are ignored: lengths and rates are read from the files). `split` and `kind` keep only rows so labelled.
     In a walk, `source` is a file's parent folder relative to the root ("parent") or the first folder below the root
     ("first"), and the first group of `speaker_regex`, searched in the relative path, names the speaker.
+    `only` keeps these paths alone; one that the table does not know is taken as a walk would find it.
     `min_rate` leaves out files whose native rate (Hz) is lower. `cache_dir=None` keeps no cache.
 
     Files that can't be read stand in `.broken` with a reason and are logged. Raises DataError where nothing is left.
@@ -149,6 +152,9 @@ def build_manifest(
         raise DataError(f"{folder}: {wanted} asked for, but there is no {MANIFEST_NAME} that says which files those are")
     else:
         labelled = _scan(folder, source_from, speaker_regex)
+    if only is not None:
+        known = {item.path: item for item in labelled}
+        labelled = [known.get(path) or _Labelled(path, Path(path).parent.as_posix()) for path in sorted(only)]
     entries, broken = _probe(folder, labelled, Path(cache_dir) if cache_dir is not None else None)
     for b in broken:
         log.warning("left out %s: %s", b.path, b.reason)
@@ -228,6 +234,7 @@ class _Labelled:
     kind: str = ""
     split: str = ""
     licence: str = ""
+    language: str = ""
 
 
 def _read_table(table: Path, split: str, kind: str) -> list[_Labelled]:
@@ -252,7 +259,7 @@ def _read_table(table: Path, split: str, kind: str) -> list[_Labelled]:
         path = r["path"] or ""
         if not path or Path(path).is_absolute() or ".." in Path(path).parts:
             raise DataError(f"{table}, line {number}: {path!r} is not a path inside the root")
-        labels = {c: r.get(c) or "" for c in ("source", "speaker", "kind", "split", "licence")}
+        labels = {c: r.get(c) or "" for c in ("source", "speaker", "kind", "split", "licence", "language")}
         found[path] = _Labelled(path, **labels)
     return [found[p] for p in sorted(found)]
 

@@ -2,6 +2,7 @@
 
 from mixcodec.losses.adversarial import discriminator_loss, feature_loss, generator_loss
 from mixcodec.losses.envelope import Envelope
+from mixcodec.losses.loudness import Loudness
 from mixcodec.losses.spectral import Spectral
 
-__all__ = ["Envelope", "Spectral", "discriminator_loss", "feature_loss", "generator_loss"]
+__all__ = ["Envelope", "Loudness", "Spectral", "discriminator_loss", "feature_loss", "generator_loss"]

@@ -17,7 +17,7 @@ from lightning_fabric.strategies import DDPStrategy  # type: ignore[attr-defined
 
 from mixcodec.data import Prefetcher, open_data
 from mixcodec.errors import ConfigError
-from mixcodec.losses import Envelope, Spectral, discriminator_loss, feature_loss, generator_loss
+from mixcodec.losses import Envelope, Loudness, Spectral, discriminator_loss, feature_loss, generator_loss
 from mixcodec.losses.discriminators import DISCRIMINATORS
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.state import inside, scoped
@@ -70,6 +70,7 @@ class Trainer:
             self.fabric.device
         )
         self.envelope = Envelope(recipe.codec["sample_rate"]).to(self.fabric.device)
+        self.loudness = Loudness(recipe.codec["sample_rate"]).to(self.fabric.device)
         torch.manual_seed(recipe.seed + self.fabric.global_rank)
         self.step, self.best, self.seconds = 0, math.inf, 0.0
         self.history: list[dict[str, Any]] = []
@@ -177,6 +178,7 @@ class Trainer:
         estimate, target = estimate[:, self.ema.delay :], wave[:, : wave.shape[1] - self.ema.delay]
         terms = self.spectral(estimate, target)
         terms["envelope"] = self.envelope(estimate, target)
+        terms["loudness"] = self.loudness(estimate, target)
         weights = recipe.loss
         loss = weights.commitment * commitment + sum(getattr(weights, name) * term for name, term in terms.items())
         values = {name: float(term.detach()) for name, term in terms.items()}

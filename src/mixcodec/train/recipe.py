@@ -31,6 +31,8 @@ class LossConfig:
     """Multi-resolution distance of phases."""
     envelope: float = 0.0
     """1 - correlation of third-octave envelopes."""
+    loudness: float = 0.0
+    """Disturbance of perceived loudness."""
     complex_below: float = 8000
     """Frequency in Hz under which the complex term counts."""
     commitment: float = 0.1

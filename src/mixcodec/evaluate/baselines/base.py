@@ -24,8 +24,8 @@ class Coder(abc.ABC):
     """What it is, and which program or package runs it here."""
     settings: ClassVar[str]
     """What the numbers after @ mean; empty where there are none."""
-    sample_rate: int | None = None
-    """Hz that it codes at, which bounds what it can keep; None: that of the input."""
+    suffix: ClassVar[str]
+    """Of the coded file: some programs go by it."""
 
     def __init__(self, setting: float | None = None, model: str | None = None) -> None:
         self.setting = setting

@@ -57,6 +57,10 @@ class Metric(abc.ABC):
     """Whether it compares with the reference; else it judges the decoded clip alone, and nothing is its best value."""
     speech_only: ClassVar[bool] = False
     """Whether it says nothing about music."""
+    coarse: ClassVar[bool] = False
+    """Whether it counts few things (words), so that what is a little worse may have the same value."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Distributions whose version decides its values, besides numpy, scipy and soxr."""
     extra: ClassVar[str] = "eval"
     """The extra of mixcodec that brings what it needs."""
 

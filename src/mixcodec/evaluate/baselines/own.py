@@ -1,0 +1,57 @@
+"""mixcodec's own models, through the runtime that ships."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixcodec import __version__
+from mixcodec.bitstream import MxcReader, read_mxc
+from mixcodec.evaluate.baselines.base import CODERS, Coder
+from mixcodec.models import DEFAULT_MODEL
+from mixcodec.runtime import Codec, decode_file, encode_file, load
+
+
+@functools.lru_cache(maxsize=4)
+def _codec(model: str) -> Codec:
+    """A codec, loaded once in each process."""
+    return load(model)
+
+
+@CODERS.register("mixcodec")
+class Mixcodec(Coder):
+    """A model of mixcodec, shipped or in a folder; its files are `.mxc`."""
+
+    kind = "mixcodec"
+    source = "mixcodec's runtime on one thread; whole .mxc files"
+    settings = "kbps; the model's own where none is given"
+    suffix = ".mxc"
+
+    def __init__(self, setting: float | None = None, model: str | None = None) -> None:
+        super().__init__(setting, model or DEFAULT_MODEL)
+        self._model = model or DEFAULT_MODEL
+
+    def check(self) -> None:
+        _codec(self._model).codebooks_for(self.setting)
+
+    def version(self) -> str:
+        codec = _codec(self._model)
+        return f"mixcodec {__version__}, model {codec.name} {codec.fingerprint}"
+
+    def encode(self, source: Path, target: Path) -> None:
+        encode_file(_codec(self._model), source, target, self.setting)
+
+    def decode(self, source: Path, target: Path) -> None:
+        decode_file(_codec(self._model), source, target)
+
+    def payload_bytes(self, coded: Path) -> int:
+        with coded.open("rb") as file:
+            return MxcReader(file, str(coded)).header.payload_bytes
+
+    def codes(self, coded: Path) -> tuple[NDArray[np.int64], int] | None:
+        tokens = read_mxc(coded)
+        codes = tokens.codes.reshape(-1, tokens.codes.shape[-2], tokens.codebooks)
+        return np.concatenate(list(codes)), tokens.codebook_size

@@ -1,0 +1,251 @@
+"""A run: every clip through every codec, in parallel, resumable; then the tables and the report.
+
+gates -> delays -> clips x codecs x metrics (journal) -> results.parquet, summary.md, report.html
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import datetime
+import importlib.metadata
+import multiprocessing
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mixcodec import __version__
+from mixcodec.errors import DataError, FileError
+from mixcodec.evaluate.align import aligned, find_delay
+from mixcodec.evaluate.baselines.base import Coder
+from mixcodec.evaluate.clips import Clip, read_clip
+from mixcodec.evaluate.codebooks import codebook_use
+from mixcodec.evaluate.gates import gate_clips, prove
+from mixcodec.evaluate.journal import Journal, measurement_key
+from mixcodec.evaluate.measure import Conditions, Measured, blank_row, clip_rows, through
+from mixcodec.evaluate.metrics import METRICS
+from mixcodec.evaluate.results import CodebookUse, Results
+
+DELAY_CLIPS = 4
+Progress = Callable[[float, float], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be measured."""
+
+    clips: tuple[Clip, ...]
+    coders: tuple[Coder, ...]
+    conditions: Conditions
+    jobs: int = 1
+    """Processes."""
+    gates: bool = True
+    command: str = ""
+    """As the user gave it, for the report."""
+
+
+def evaluate(plan: Plan, out: Path, progress: Progress | None = None) -> Results:
+    """Measure what is not in the journal of the folder `out` yet, and return all of it.
+
+    Raises:
+        MixcodecError: something that the plan needs is missing, a gate failed, or the folder cannot be written.
+    """
+    metrics = [METRICS.build(kind) for kind in plan.conditions.metrics]
+    for coder in plan.coders:
+        coder.check()
+    for metric in metrics:
+        metric.check()
+    tests = gate_clips(plan.clips)
+    if not tests:
+        raise DataError(f"{plan.conditions.root}: none of the {len(plan.clips)} clips can be read as audio")
+    found = prove(tests, plan.conditions) if plan.gates else []
+    delays = measured_delays(plan)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{out}: cannot be made a folder ({error.strerror}); choose another with --out") from None
+    versions = {coder.point: coder.version() for coder in plan.coders}
+    keys = {clip.name: clip_keys(plan, clip, delays, versions) for clip in plan.clips}
+    with Journal(out / "journal.jsonl") as journal:
+        measure_all(plan, delays, keys, journal, progress)
+        ordered = [journal.done[key] for clip in plan.clips for key in keys[clip.name].values()]
+    results = Results(
+        rows=[measured.row for measured in ordered],
+        scales=[scale for metric in metrics for scale in metric.scales],
+        points=[coder.point for coder in plan.coders],
+        codebooks=used_codebooks(plan, ordered),
+    )
+    results.about = about(plan, delays, found)
+    return results
+
+
+def measured_delays(plan: Plan) -> dict[str, int]:
+    """Operating point -> samples by which it lags at the evaluation's rate, found on a few clips: one number for all clips."""
+    conditions = plan.conditions
+    usual = sorted((clip for clip in plan.clips if clip.seconds > 0), key=lambda clip: abs(np.log(clip.seconds / 5)))[
+        :DELAY_CLIPS
+    ]
+    references: dict[str, list[Any]] = {coder.point: [] for coder in plan.coders}
+    decoded: dict[str, list[Any]] = {coder.point: [] for coder in plan.coders}
+    with tempfile.TemporaryDirectory() as folder:
+        for clip in usual:
+            try:
+                reference = read_clip(
+                    conditions.root / clip.name, Path(folder) / "source.wav", conditions.sample_rate, conditions.mono
+                )
+            except Exception:  # the run itself says so
+                continue
+            for coder in plan.coders:
+                try:
+                    wave = through(coder, Path(folder) / "source.wav", Path(folder), conditions.sample_rate, conditions.mono)[1]
+                except Exception:  # likewise
+                    continue
+                references[coder.point].append(np.atleast_2d(reference)[0])
+                decoded[coder.point].append(np.atleast_2d(wave)[0])
+    return {point: find_delay(references[point], decoded[point], conditions.sample_rate) for point in references}
+
+
+def clip_keys(plan: Plan, clip: Clip, delays: dict[str, int], versions: dict[str, str]) -> dict[str, str]:
+    """Operating point -> key of its measurement on a clip; `versions` are those of metrics and codecs."""
+    conditions = plan.conditions
+    try:
+        stat = (conditions.root / clip.name).stat()
+        state = [stat.st_size, stat.st_mtime_ns]
+    except OSError:  # gone since it was listed: measuring it will say so
+        state = []
+    shared = [clip.name, *state, clip.text, *conditions.metrics, conditions.sample_rate, conditions.mono, __version__]
+    shared += sorted(metric_versions(conditions.metrics).items())
+    return {c.point: measurement_key([*shared, c.point, versions[c.point], delays[c.point]]) for c in plan.coders}
+
+
+def measure_all(
+    plan: Plan, delays: dict[str, int], keys: dict[str, dict[str, str]], journal: Journal, progress: Progress | None
+) -> None:
+    """Bring every clip and operating point into the journal."""
+    tasks: list[Task] = []
+    for clip in plan.clips:
+        if missing := [coder for coder in plan.coders if keys[clip.name][coder.point] not in journal.done]:
+            tasks.append((clip, missing, delays, plan.conditions))
+    done = len(plan.clips) - len(tasks)
+    for clip, rows in _in_processes(tasks, plan.jobs):
+        for measured in rows:
+            journal.add(keys[clip.name][measured.row.point], measured)
+        done += 1
+        if progress:
+            progress(done, len(plan.clips))
+
+
+Task = tuple[Clip, Sequence[Coder], dict[str, int], Conditions]
+
+
+def _measure_task(task: Task) -> list[Measured]:
+    return list(clip_rows(*task))
+
+
+def _in_processes(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Clip, list[Measured]]]:
+    """Each task's clip and rows as they come. A clip whose process dies twice, once alone, is a clip that failed."""
+    suspects = list(tasks)
+    for alone in (False, True):
+        batches: Iterable[Sequence[Task]] = [[task] for task in suspects] if alone else [suspects]
+        suspects = []
+        for batch in batches:
+            left = {task[0].name: task for task in batch}
+            try:
+                for clip, rows in _pooled(batch, 1 if alone else jobs):
+                    del left[clip.name]
+                    yield clip, rows
+            except BrokenProcessPool:
+                suspects += left.values()
+        if not suspects:
+            return
+    for clip, coders, _, _ in suspects:
+        reason = {"codec": "the process that measured this clip died"}
+        yield clip, [Measured(blank_row(clip, coder, clip.seconds, dict(reason))) for coder in coders]
+
+
+def _pooled(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Clip, list[Measured]]]:
+    # A fresh interpreter for each: forked ones would share the threads of libraries that are in use already.
+    context = multiprocessing.get_context("spawn")
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    with concurrent.futures.ProcessPoolExecutor(max(1, min(jobs, len(tasks) or 1)), context) as pool:
+        futures = {pool.submit(_measure_task, task): task[0] for task in tasks}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def used_codebooks(plan: Plan, measured: Sequence[Measured]) -> list[CodebookUse]:
+    """Over all clips, of every operating point that shows its codes."""
+    found = []
+    for coder in plan.coders:
+        mine = [m for m in measured if m.row.point == coder.point and m.codes is not None and len(m.codes)]
+        if mine:
+            payload = sum(m.row.payload_bytes or 0 for m in mine)
+            found += codebook_use(coder.point, [m.codes for m in mine if m.codes is not None], mine[0].codebook_size, payload)
+    return found
+
+
+PACKAGES = ("numpy", "scipy", "soxr", "soundfile", "onnxruntime")
+
+
+def metric_versions(kinds: Sequence[str]) -> dict[str, str]:
+    """Versions of what the metrics are computed with."""
+    packages = {*PACKAGES, *(name for kind in kinds for name in METRICS.build(kind).packages)}
+    found = {}
+    for name in sorted(packages):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def about(plan: Plan, delays: dict[str, int], gates: Sequence[str]) -> dict[str, Any]:
+    """What made the results, for whoever reads them later."""
+    metrics = [METRICS.build(kind) for kind in plan.conditions.metrics]
+    return {
+        "command": plan.command,
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "data": str(plan.conditions.root),
+        "sample_rate": plan.conditions.sample_rate,
+        "mono": plan.conditions.mono,
+        "gates": list(gates) or ["not run"],
+        "delays": delays,
+        "codecs": {coder.point: coder.source for coder in plan.coders},
+        "metrics": {scale.title: metric.source for metric in metrics for scale in metric.scales},
+        "versions": {"python": platform.python_version(), "mixcodec": __version__}
+        | metric_versions(plan.conditions.metrics)
+        | {coder.codec: coder.version() for coder in plan.coders if coder.version()},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+    }
+
+
+def excerpts(plan: Plan, results: Results, clips: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
+    """(clip, operating point or "" for the original, wave) of `clips`, coded once more: what a listener is to hear."""
+    conditions = plan.conditions
+    by_name = {clip.name: clip for clip in plan.clips}
+    delays = results.about["delays"]
+    for name in clips:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "source.wav"
+            try:
+                reference = read_clip(conditions.root / by_name[name].name, source, conditions.sample_rate, conditions.mono)
+            except Exception:  # listed as failed
+                continue
+            yield name, "", reference
+            for coder in plan.coders:
+                try:
+                    wave = through(coder, source, Path(folder), conditions.sample_rate, conditions.mono)[1]
+                except Exception:  # likewise
+                    continue
+                yield name, coder.point, aligned(wave, delays[coder.point], reference.shape[-1])
