@@ -44,7 +44,7 @@ class Plan:
     coders: tuple[Coder, ...]
     conditions: Conditions
     jobs: int = 1
-    """Processes."""
+    """Processes; 1 is this one."""
     gates: bool = True
     command: str = ""
     """As the user gave it, for the report."""
@@ -149,7 +149,14 @@ def _measure_task(task: Task) -> list[Measured]:
 
 
 def _in_processes(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Clip, list[Measured]]]:
-    """Each task's clip and rows as they come. A clip whose process dies twice, once alone, is a clip that failed."""
+    """Each task's clip and rows as they come: one job works in this process, several in their own.
+
+    A clip whose process dies twice, the second time alone, is a clip that failed.
+    """
+    if jobs == 1:
+        for task in tasks:
+            yield task[0], _measure_task(task)
+        return
     suspects = list(tasks)
     for alone in (False, True):
         batches: Iterable[Sequence[Task]] = [[task] for task in suspects] if alone else [suspects]

@@ -25,6 +25,8 @@ class _Pesq(Metric):
     def measure(self, prepared: Wave, wave: Wave, sample_rate: int) -> dict[str, float]:
         from pesq import PesqError, pesq
 
+        if not np.any(prepared) and not np.any(wave):
+            raise UnscorableError("PESQ: both clips are silent")
         try:
             value = pesq(sample_rate, prepared, wave, self.band)
         except (PesqError, ValueError) as error:

@@ -1,0 +1,90 @@
+"""What holds of every metric."""
+
+import math
+
+import numpy as np
+import pytest
+
+from mixcodec.audio import resample
+from mixcodec.evaluate.extras import MissingPartError
+from mixcodec.evaluate.metrics import DEFAULT, METRICS, UnscorableError, chosen_metrics
+
+RATE = 16000
+SLOW = {"words"}
+"""These need a recogniser of 75 MB and take seconds a clip; their own file tests them."""
+KINDS = [kind for kind in METRICS.kinds() if kind not in SLOW]
+
+
+def prepared(kind):
+    metric = METRICS.build(kind)
+    try:
+        metric.check()
+    except MissingPartError as error:
+        pytest.skip(str(error))
+    return metric
+
+
+def measured(metric, one, other):
+    rate = metric.sample_rate or RATE
+    one, other = (resample(w, RATE, rate) for w in (one, other))
+    return metric.measure(metric.prepare(one, rate), other, rate)
+
+
+@pytest.mark.parametrize("kind", METRICS.kinds())
+def test_states_its_facts(kind):
+    metric = METRICS.build(kind)
+    assert metric.kind == kind
+    assert metric.source
+    assert metric.extra.startswith("eval")
+    for scale in metric.scales:
+        assert scale.low < scale.high
+        assert scale.name.replace("_", "").isalnum()
+        assert scale.name == scale.name.lower()
+        assert scale.better(1.0, 0.0) is scale.higher_is_better
+
+
+def test_scales_have_names_of_their_own():
+    names = [scale.name for kind in METRICS.kinds() for scale in METRICS.build(kind).scales]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copy_is_best_and_noise_is_worse(kind, speech, noise):
+    metric = prepared(kind)
+    same = measured(metric, speech, speech.copy())
+    worse = measured(metric, speech, speech + 2 * noise[: len(speech)])
+    for scale in metric.scales:
+        if metric.compares:
+            assert math.isclose(same[scale.name], scale.best, rel_tol=1e-4, abs_tol=1e-4)
+        assert scale.low <= worse[scale.name] <= scale.high
+        assert scale.better(same[scale.name], worse[scale.name])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_twice(kind, speech, noise):
+    metric = prepared(kind)
+    other = (speech + noise[: len(speech)]).astype(np.float32)
+    assert measured(metric, speech, other) == measured(metric, speech, other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_strange_clips_give_a_number_or_a_reason(kind, speech, recwarn):
+    metric = prepared(kind)
+    silence, click = np.zeros(RATE, np.float32), np.zeros(3200, np.float32)
+    click[100] = 1
+    for one, other in ((silence, silence), (speech[:RATE], silence), (silence, speech[:RATE]), (click, click)):
+        try:
+            values = measured(metric, one, other)
+        except UnscorableError as error:
+            assert str(error)
+        else:
+            assert all(math.isfinite(values[scale.name]) for scale in metric.scales)
+    assert not recwarn.list
+
+
+def test_choosing():
+    assert chosen_metrics(["default"]) == DEFAULT
+    assert set(chosen_metrics(["all"])) == set(METRICS.kinds())
+    assert chosen_metrics(["stoi", "mel", "stoi"]) == ("stoi", "mel")
+    with pytest.raises(Exception, match="did you mean 'pesq_wb'"):
+        chosen_metrics(["pesk_wb"])
