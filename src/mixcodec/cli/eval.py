@@ -51,8 +51,7 @@ def eval(
     from mixcodec.evaluate.clips import find_clips
     from mixcodec.evaluate.measure import Conditions
     from mixcodec.evaluate.metrics import chosen_metrics
-    from mixcodec.evaluate.report import write_all
-    from mixcodec.evaluate.run import Plan, evaluate
+    from mixcodec.evaluate.run import Plan, evaluate, write_outputs
 
     if jobs < 1 or (limit is not None and limit < 1):
         raise UsageError("--jobs and --limit are at least 1")
@@ -66,7 +65,7 @@ def eval(
     plan = Plan(tuple(clips), tuple(parse_points(codecs)), conditions, jobs, gates, command)
     with progress_bar("evaluating") as progress:
         results = evaluate(plan, out, progress)
-    write_all(plan, results, out)
+    write_outputs(plan, results, out)
     failed = sum(bool(row.problems) for row in results.rows)
     print(f"{len(clips)} clips, {len(results.points)} operating points, {failed} of {len(results.rows)} rows with a problem")
     print(f"{out / 'summary.md'}\n{out / 'report.html'}\n{out / 'results.parquet'}")

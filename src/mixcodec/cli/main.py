@@ -26,13 +26,15 @@ COMMANDS = {
     "decode": ".mxc file -> wav file",
     "roundtrip": "encode and decode, and say what it cost and what it did to the sound",
     "info": "what is inside a .mxc file or a model",
+    "bench": "speed and memory, side by side with other codecs",
+    "eval": "code clips by several codecs, score them, write a report (needs the extra: eval)",
     "models": "the models that come with this installation",
     "train": "train a codec from a recipe (needs the extra: train)",
     "export": "checkpoint -> model folder (needs the extra: train)",
 }
 ALIASES = {"-o": "--output"}
-WORKSHOP = ("train", "export")
-"""Commands that need torch."""
+EXTRAS = {"train": "train", "export": "train", "eval": "eval"}
+"""Commands that need more than the runtime, and the extra that brings it."""
 
 FAILURE = 2
 INTERRUPTED = 130
@@ -98,7 +100,7 @@ def _dispatch(arguments: list[str]) -> int:
     name = arguments[0]
     if name not in COMMANDS:
         raise UsageError(_unknown(name))
-    if name not in WORKSHOP:
+    if name not in EXTRAS:
         # The runtime uses numpy for copying, not for algebra: a pool of BLAS threads would only cost start-up time.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         with suppress(AttributeError):  # a file name may hold what the terminal's encoding cannot
@@ -109,9 +111,9 @@ def _dispatch(arguments: list[str]) -> int:
         if call is not None:
             call()
     except ModuleNotFoundError as error:
-        if name not in WORKSHOP or (error.name or "").startswith("mixcodec"):
+        if name not in EXTRAS or (error.name or "").startswith("mixcodec"):
             raise
-        raise UsageError(f"mixcodec {name} needs pip install 'mixcodec[train]' ({error.name} is missing)") from None
+        raise UsageError(f"mixcodec {name} needs pip install 'mixcodec[{EXTRAS[name]}]' ({error.name} is missing)") from None
     return 0
 
 

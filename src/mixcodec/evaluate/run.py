@@ -15,8 +15,9 @@ import platform
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,11 +27,16 @@ from mixcodec.evaluate.align import aligned, find_delay
 from mixcodec.evaluate.baselines.base import Coder
 from mixcodec.evaluate.clips import Clip, read_clip
 from mixcodec.evaluate.codebooks import codebook_use
+from mixcodec.evaluate.extras import need_package
 from mixcodec.evaluate.gates import gate_clips, prove
 from mixcodec.evaluate.journal import Journal, measurement_key
 from mixcodec.evaluate.measure import Conditions, Measured, blank_row, clip_rows, through
 from mixcodec.evaluate.metrics import METRICS
-from mixcodec.evaluate.results import CodebookUse, Results
+from mixcodec.evaluate.results import CodebookUse, Results, write_results
+from mixcodec.files import atomic_output
+
+if TYPE_CHECKING:
+    from mixcodec.evaluate.report import Listening
 
 DELAY_CLIPS = 4
 Progress = Callable[[float, float], None]
@@ -56,6 +62,8 @@ def evaluate(plan: Plan, out: Path, progress: Progress | None = None) -> Results
     Raises:
         MixcodecError: something that the plan needs is missing, a gate failed, or the folder cannot be written.
     """
+    for package in ("pyarrow", "plotly", "PIL", "scipy"):
+        need_package(package, "eval", "the report")
     metrics = [METRICS.build(kind) for kind in plan.conditions.metrics]
     for coder in plan.coders:
         coder.check()
@@ -237,22 +245,32 @@ def about(plan: Plan, delays: dict[str, int], gates: Sequence[str]) -> dict[str,
     }
 
 
-def excerpts(plan: Plan, results: Results, clips: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
-    """(clip, operating point or "" for the original, wave) of `clips`, coded once more: what a listener is to hear."""
-    conditions = plan.conditions
-    by_name = {clip.name: clip for clip in plan.clips}
-    delays = results.about["delays"]
-    for name in clips:
+def write_outputs(plan: Plan, results: Results, out: Path) -> None:
+    """Write results.parquet, summary.md and report.html into the folder `out`, each whole or not at all."""
+    from mixcodec.evaluate.report import choose_clips, summary_markdown, write_report
+
+    write_results(out / "results.parquet", results)
+    with atomic_output(out / "summary.md") as file:
+        file.write(summary_markdown(results).encode())
+    write_report(out / "report.html", results, listening(plan, results, choose_clips(results)))
+
+
+def listening(plan: Plan, results: Results, worst: dict[str, list[str]]) -> Listening:
+    """The sound of the `worst` clips by every codec: coded once more, so that no run has to keep all of its sound."""
+    from mixcodec.evaluate.report import Excerpt, Listening, Take
+
+    conditions, rate = plan.conditions, plan.conditions.sample_rate
+    wanted = {clip for clips in worst.values() for clip in clips}
+    heard = Listening(worst=worst)
+    for clip in (clip for clip in plan.clips if clip.name in wanted):
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "source.wav"
-            try:
-                reference = read_clip(conditions.root / by_name[name].name, source, conditions.sample_rate, conditions.mono)
-            except Exception:  # listed as failed
-                continue
-            yield name, "", reference
+            reference = read_clip(conditions.root / clip.name, source, rate, conditions.mono)
+            excerpt = Excerpt(clip.name, reference, rate)
             for coder in plan.coders:
-                try:
-                    wave = through(coder, source, Path(folder), conditions.sample_rate, conditions.mono)[1]
-                except Exception:  # likewise
-                    continue
-                yield name, coder.point, aligned(wave, delays[coder.point], reference.shape[-1])
+                with suppress(Exception):  # it failed in the run too, and is listed there
+                    wave = through(coder, source, Path(folder), rate, conditions.mono)[1]
+                    wave = aligned(wave, results.about["delays"][coder.point], reference.shape[-1])
+                    excerpt.takes[coder.point] = Take(wave, rate)
+            heard.excerpts.append(excerpt)
+    return heard
