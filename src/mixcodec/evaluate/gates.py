@@ -55,7 +55,7 @@ def prove(clips: Sequence[Clip], conditions: Conditions) -> list[str]:
         source = Path(folder) / "source.wav"
         for clip in clips:
             reference = read_clip(conditions.root / clip.name, source, conditions.sample_rate, conditions.mono)
-            judge = Judge(reference, conditions, clip.text)
+            judge = Judge(reference, conditions)
             first, again = _scored(judge, reference, clip), _scored(judge, reference.copy(), clip)
             _check_identity(metrics, first, again, clip)
             scores["copy"].append(first)

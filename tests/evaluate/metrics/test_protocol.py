@@ -64,7 +64,8 @@ def test_a_copy_is_best_and_noise_is_worse(kind, speech, noise):
 def test_the_same_twice(kind, speech, noise):
     metric = prepared(kind)
     other = (speech + noise[: len(speech)]).astype(np.float32)
-    assert measured(metric, speech, other) == measured(metric, speech, other)
+    first = measured(metric, speech, other)
+    assert measured(metric, speech, other) == pytest.approx(first, rel=1e-12), "threads may add up in another order"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,13 +2,27 @@
 
 from collections.abc import Sequence
 
-from mixcodec.evaluate.metrics import distances, perceptual
+from mixcodec.evaluate.metrics import distances, dnsmos, perceptual, pitch, speaker, visqol, words
 from mixcodec.evaluate.metrics.base import METRICS, Metric, Scale, UnscorableError
 
 DEFAULT = ("pesq_wb", "stoi", "mel", "stft", "si_sdr", "lsd", "pesq_nb", "estoi")
 """The metrics of a run that names none, in the order of its tables."""
 
-__all__ = ["DEFAULT", "METRICS", "Metric", "Scale", "UnscorableError", "distances", "perceptual"]
+__all__ = [
+    "DEFAULT",
+    "METRICS",
+    "Metric",
+    "Scale",
+    "UnscorableError",
+    "chosen_metrics",
+    "distances",
+    "dnsmos",
+    "perceptual",
+    "pitch",
+    "speaker",
+    "visqol",
+    "words",
+]
 
 
 def chosen_metrics(words: Sequence[str]) -> tuple[str, ...]:
