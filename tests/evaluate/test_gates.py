@@ -34,7 +34,7 @@ class Broken(Metric):
         return {"broken": distance}
 
 
-@pytest.fixture()
+@pytest.fixture
 def broken(monkeypatch):
     monkeypatch.setitem(METRICS._classes, "broken", Broken)
     return lambda fault: monkeypatch.setattr(Broken, "fault", fault)
@@ -67,7 +67,7 @@ def test_a_broken_baseline_is_caught(data, monkeypatch):
     """Opus whose rates are mixed up."""
     monkeypatch.setattr(gates, "WORSE", "opus@24")
     monkeypatch.setattr(gates, "BETTER", "opus@6")
-    with pytest.raises(GateError, match="gate rate: .* is not worse than"):
+    with pytest.raises(GateError, match=r"gate rate: .* is not worse than"):
         proved(data, "mel")
 
 
@@ -75,5 +75,5 @@ def test_a_metric_without_a_value_stops_the_run(tmp_path, data):
     from mixcodec import write_audio
 
     write_audio(tmp_path / "short.wav", np.ones(400, np.float32) / 10, 16000)
-    with pytest.raises(GateError, match="stoi cannot be computed on short.wav .*leave it out"):
+    with pytest.raises(GateError, match=r"stoi cannot be computed on short.wav .*leave it out"):
         proved(tmp_path, "stoi")

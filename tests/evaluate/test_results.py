@@ -8,7 +8,7 @@ from mixcodec.evaluate.metrics import Scale
 from mixcodec.evaluate.results import CodebookUse, Results, Row, read_results, write_results
 
 
-@pytest.fixture()
+@pytest.fixture
 def results():
     scales = [Scale("stoi", "STOI", -1.0, 1.0, True), Scale("mel_distance", "mel distance", 0.0, float("inf"), False)]
     rows = [
@@ -43,5 +43,5 @@ def test_rates_count_what_was_coded(results):
 def test_what_is_no_results_file(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"no")
     for name in ("x.parquet", "none.parquet"):
-        with pytest.raises(DataError, match="results file|no such file"):
+        with pytest.raises(DataError, match=r"results file|no such file"):
             read_results(tmp_path / name)

@@ -33,7 +33,7 @@ class Fails(Identity):
         raise RuntimeError("out of\nluck")
 
 
-@pytest.fixture()
+@pytest.fixture
 def plan(data, monkeypatch):
     monkeypatch.setitem(CODERS._classes, "late", Late)
     monkeypatch.setitem(CODERS._classes, "fails", Fails)

@@ -128,8 +128,8 @@ def clip_keys(plan: Plan, clip: Clip, delays: dict[str, int], versions: dict[str
     except OSError:  # gone since it was listed: measuring it will say so
         state = []
     shared = [clip.name, *state, clip.text, *conditions.metrics, conditions.sample_rate, conditions.mono, __version__]
-    shared += sorted(metric_versions(conditions.metrics).items())
-    return {c.point: measurement_key([*shared, c.point, versions[c.point], delays[c.point]]) for c in plan.coders}
+    packages = sorted(metric_versions(conditions.metrics).items())
+    return {c.point: measurement_key([*shared, packages, c.point, versions[c.point], delays[c.point]]) for c in plan.coders}
 
 
 def measure_all(

@@ -36,7 +36,7 @@ def coder_of(point):
     return coder
 
 
-@pytest.fixture()
+@pytest.fixture
 def coded(tmp_path, speech):
     def code(point):
         write_audio(tmp_path / "source.wav", speech, RATE)
@@ -67,12 +67,11 @@ def test_the_same_twice(point, coded):
     assert (one[1] == two[1]).all()
 
 
-@pytest.mark.needs("opusenc", "opusdec")
+@pytest.mark.needs("opusenc", "opusdec", "c2enc")
 def test_nothing_is_cut_off_at_the_end(coded, speech):
-    """An impulse in the last 10 ms survives every codec whose frames are longer than that."""
+    """Codec2's own program drops what is less than a frame; here it may not."""
     for point in ("opus@12", "codec2@3.2"):
-        path, wave = coded(point)
-        assert len(wave) >= len(speech)
+        assert len(coded(point)[1]) >= len(speech)
 
 
 @pytest.mark.needs("opusenc", "ffprobe")

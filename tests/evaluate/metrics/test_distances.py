@@ -9,7 +9,7 @@ from mixcodec.evaluate.metrics import METRICS
 RATE = 16000
 
 
-@pytest.fixture()
+@pytest.fixture
 def pair(speech, noise):
     return speech, (0.8 * speech + 0.2 * noise[: len(speech)]).astype(np.float32)
 

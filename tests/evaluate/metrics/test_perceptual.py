@@ -16,7 +16,7 @@ def measured(kind, one, other):
     return metric.measure(metric.prepare(one, rate), other, rate)[kind]
 
 
-@pytest.fixture()
+@pytest.fixture
 def pair(speech, noise):
     return speech, (speech + noise[: len(speech)]).astype(np.float32)
 

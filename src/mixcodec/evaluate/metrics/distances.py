@@ -46,10 +46,10 @@ class StftMetric(Metric):
         total = 0.0
         for size, hop, window in STFT_SIZES:
             first, second = (_magnitudes(signal, size, hop, window) for signal in (prepared, wave))
-            norm = np.linalg.norm(first)
-            convergence = np.linalg.norm(first - second) / max(norm, STFT_FLOOR)
+            norm = max(float(np.linalg.norm(first)), STFT_FLOOR)
+            convergence = float(np.linalg.norm(first - second)) / norm
             logs = np.log(np.maximum(first, STFT_FLOOR)) - np.log(np.maximum(second, STFT_FLOOR))
-            total += float(convergence + np.abs(logs).mean())
+            total += convergence + float(np.abs(logs).mean())
         return {"stft_distance": total / len(STFT_SIZES)}
 
 

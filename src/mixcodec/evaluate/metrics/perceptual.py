@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,8 +17,8 @@ class _Pesq(Metric):
 
     speech_only = True
     packages = ("pesq",)
-    band: str
-    sample_rate: int
+    band: ClassVar[str]
+    sample_rate: ClassVar[int]
 
     def check(self) -> None:
         need_package("pesq", "eval", f"metric {self.kind}")
@@ -65,7 +66,7 @@ class _Stoi(Metric):
 
     speech_only = True
     packages = ("pystoi",)
-    extended: bool
+    extended: ClassVar[bool]
     sample_rate = 10000
 
     def check(self) -> None:
