@@ -30,7 +30,7 @@ def tracked_files() -> list[Path]:
     try:
         names = subprocess.run(command, capture_output=True, check=True, text=True).stdout.split("\0")
     except (OSError, subprocess.CalledProcessError):
-        folders = ("src", "tests", "configs", "docs", "examples", "benchmarks")
+        folders = ("src", "tests", "configs", "docs", "examples")
         return [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
     return [path for name in names if name and (path := ROOT / name).is_file()]
 

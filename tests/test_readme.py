@@ -1,6 +1,5 @@
 """The README's promises: its commands are what CI runs, and they work."""
 
-import json
 import re
 import shlex
 import subprocess
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from mixcodec import load, read_audio
-from mixcodec.cli.main import COMMANDS, WORKSHOP, main
+from mixcodec.cli.main import COMMANDS, EXTRAS, main
 from mixcodec.models import shipped_models
 
 ROOT = Path(__file__).parent.parent
@@ -31,8 +30,8 @@ def command_lines() -> list[list[str]]:
     return lines
 
 
-RUNTIME_LINES = [line for line in command_lines() if line[0] not in WORKSHOP and "my-model" not in line]
-WORKSHOP_LINES = [line for line in command_lines() if line[0] in WORKSHOP or "my-model" in line]
+RUNTIME_LINES = [line for line in command_lines() if line[0] not in EXTRAS and "my-model" not in line]
+WORKSHOP_LINES = [line for line in command_lines() if line[0] in EXTRAS or "my-model" in line]
 
 
 @pytest.fixture
@@ -91,7 +90,7 @@ def test_every_workshop_line_parses(line, workplace):
     from mixcodec.cli.main import _parse
     from mixcodec.train import load_recipe
 
-    if line[0] not in WORKSHOP:
+    if line[0] not in EXTRAS:
         line = [word.replace("my-model", "speech-16k") for word in line]
     command = getattr(__import__(f"mixcodec.cli.{line[0]}", fromlist=[line[0]]), line[0])
     assert _parse(command, line[0], line[1:]) is not None
@@ -159,8 +158,13 @@ def test_links_lead_somewhere():
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
-def test_benchmarks_that_the_readme_names_explain_themselves():
-    scripts = sorted(set(re.findall(r"^python (benchmarks/\w+\.py)", README, re.MULTILINE)))
-    assert json.dumps(scripts) == json.dumps([f"benchmarks/{name}.py" for name in ("memory", "quality", "speed")])
-    for script in scripts:
-        compile((ROOT / script).read_text(), script, "exec")
+def test_the_guide_of_evaluation_names_every_metric_and_every_codec():
+    from mixcodec.evaluate.baselines import CODERS
+    from mixcodec.evaluate.metrics import DEFAULT, METRICS
+
+    guide = (ROOT / "docs" / "evaluation.md").read_text()
+    metrics = re.findall(r"^\| `(\w+)` \| .* \| `(eval[\w-]*)` \|$", guide, re.MULTILINE)
+    assert [kind for kind, _ in metrics][: len(DEFAULT)] == list(DEFAULT)
+    assert dict(metrics) == {kind: METRICS.build(kind).extra for kind in METRICS.kinds()}
+    codecs = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| .* \| .* \|$", guide, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", " ".join(codecs))) >= set(CODERS.kinds())

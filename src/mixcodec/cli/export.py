@@ -19,7 +19,7 @@ def export(
     Args:
         checkpoint: best.safetensors or last.safetensors of a run.
         folder: The model folder to write; one that is there is replaced.
-        quality: Markdown with measured figures (benchmarks/quality.py prints it), put into the card.
+        quality: Markdown with measured figures (such as tables of the summary.md of mixcodec eval), put into the card.
         notes: Markdown on data, licences and limits, put into the card.
     """
     from mixcodec.train.export import export_checkpoint

@@ -132,7 +132,8 @@ def build_manifest(
 
     `manifest` is "auto" (`root/manifest.tsv` where there is one, else a walk), "scan" (always a walk) or the path of a
     tab-separated table, relative to the root or absolute, with the columns path, source and optionally speaker, kind,
-    split, licence, language (others are ignored: lengths and rates are read from the files). `split` and `kind` keep only rows so labelled.
+    split, licence, language (others are ignored: lengths and rates are read from the files). `split` and `kind` keep
+    only rows so labelled.
     In a walk, `source` is a file's parent folder relative to the root ("parent") or the first folder below the root
     ("first"), and the first group of `speaker_regex`, searched in the relative path, names the speaker.
     `only` keeps these paths alone; one that the table does not know is taken as a walk would find it.
