@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mixcodec import write_audio
 from mixcodec.evaluate import gates
 from mixcodec.evaluate.clips import find_clips
 from mixcodec.evaluate.gates import GateError, gate_clips, prove
@@ -71,9 +72,18 @@ def test_a_broken_baseline_is_caught(data, monkeypatch):
         proved(data, "mel")
 
 
-def test_a_metric_without_a_value_stops_the_run(tmp_path, data):
-    from mixcodec import write_audio
+def test_clips_that_cannot_serve_are_passed_over(tmp_path, data):
+    for path in data.glob("*.wav"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    write_audio(tmp_path / "silence.wav", np.zeros(5 * 16000, np.float32), 16000)
+    whole = (tmp_path / "clip0.wav").read_bytes()
+    (tmp_path / "short.wav").write_bytes(whole[:100])
+    assert "silence" not in proved(tmp_path, "stoi", "mel")[0]
 
+
+def test_a_metric_without_a_value_stops_the_run(tmp_path, data):
     write_audio(tmp_path / "short.wav", np.ones(400, np.float32) / 10, 16000)
-    with pytest.raises(GateError, match=r"stoi cannot be computed on short.wav .*leave it out"):
+    with pytest.raises(
+        GateError, match=r"no clip on which all metrics have a value .short.wav: no stoi .*choose other --metrics"
+    ):
         proved(tmp_path, "stoi")

@@ -241,7 +241,7 @@ def test_failures_are_told_with_their_reasons(results, page):
         assert "c2enc ended with status 1" in text
         assert "no speech found" in text
         assert "Nothing to hear: c2enc ended with status 1" in text or text is not page
-    assert "1 clip not coded and 1 score missing" in page
+    assert "1 clip not coded (1 coding) and 1 score missing" in page
     table = failure_table(Findings(results))
     assert [row[:2] + row[3:] for row in table.rows] == [
         ["opus@6", "PESQ-WB", "en/bob/2.flac"],

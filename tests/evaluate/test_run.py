@@ -7,6 +7,7 @@ import pytest
 
 from mixcodec import read_audio, write_audio
 from mixcodec.evaluate import run as running
+from mixcodec.evaluate.align import DelayError
 from mixcodec.evaluate.baselines import CODERS, parse_points
 from mixcodec.evaluate.baselines.anchors import Identity
 from mixcodec.evaluate.clips import find_clips
@@ -33,10 +34,41 @@ class Fails(Identity):
         raise RuntimeError("out of\nluck")
 
 
+class Lazy(Identity):
+    """Says that all went well, and writes nothing."""
+
+    kind = "lazy"
+
+    def encode(self, source, target):
+        pass
+
+
+class Mono(Identity):
+    """Gives back one channel whatever it was given."""
+
+    kind = "mono"
+
+    def decode(self, source, target):
+        wave, rate = read_audio(source)
+        write_audio(target, np.atleast_2d(wave)[0], rate)
+
+
+class Moody(Identity):
+    """Fails until it is told to work."""
+
+    kind = "moody"
+    works = False
+
+    def encode(self, source, target):
+        if not self.works:
+            raise OSError("no space left on device")
+        super().encode(source, target)
+
+
 @pytest.fixture
 def plan(data, monkeypatch):
-    monkeypatch.setitem(CODERS._classes, "late", Late)
-    monkeypatch.setitem(CODERS._classes, "fails", Fails)
+    for coder in (Late, Fails, Lazy, Mono, Moody):
+        monkeypatch.setitem(CODERS._classes, coder.kind, coder)
 
     def make(*specs, jobs=1, root=data, metrics=METRICS, **options):
         conditions = Conditions(root, metrics, 16000, options.pop("mono", True))
@@ -76,6 +108,46 @@ def test_what_fails_is_listed_with_its_reason(plan, data, tmp_path):
     assert found["silence.wav", "identity"].scores["mel_distance"] == 0
     assert found["clip0.wav", "fails"].problems == {"codec": "RuntimeError: out of luck"}
     assert found["clip0.wav", "fails"].file_bytes is None
+
+
+def test_a_codec_that_writes_nothing_is_no_perfect_copy(plan, tmp_path):
+    """Not even after one that was."""
+    results = evaluate(plan("identity", "lazy"), tmp_path)
+    assert [row.problems for row in results.of_point("lazy")] == [{"codec": "CodingError: its encoder wrote nothing"}] * 4
+    assert results.about["delays"]["lazy"] is None
+
+
+def test_a_codec_that_loses_a_channel_is_not_scored_on_the_other(plan, tmp_path, speech):
+    root = tmp_path / "data"
+    root.mkdir()
+    write_audio(root / "s.wav", np.stack([speech, speech[::-1]]), 16000)
+    results = evaluate(plan("identity", "mono", root=root, mono=False), tmp_path / "out")
+    assert results.rows[1].problems == {"codec": "CodingError: it was given 2 channels and gave back 1"}
+
+
+def test_a_failure_is_tried_again(plan, tmp_path, monkeypatch):
+    assert all("codec" in row.problems for row in evaluate(plan("moody"), tmp_path).rows)
+    monkeypatch.setattr(Moody, "works", True)
+    assert not any(row.problems for row in evaluate(plan("moody"), tmp_path).rows)
+
+
+def test_labels_are_those_of_now(plan, data, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(data, root)
+    evaluate(plan("identity", root=root), tmp_path / "out")
+    table = root / "manifest.tsv"
+    table.write_text(table.read_text().replace("\tde\t", "\tfr\t"))
+    assert {row.language for row in evaluate(plan("identity", root=root), tmp_path / "out").rows} == {"fr", "en"}
+
+
+def test_a_delay_beyond_what_is_looked_for_stops_the_run(plan, tmp_path, monkeypatch):
+    def decode(self, source, target):
+        wave, rate = read_audio(source)
+        write_audio(target, np.pad(wave, (rate // 2, 0)), rate)
+
+    monkeypatch.setattr(Late, "decode", decode)
+    with pytest.raises(DelayError, match="late: its delay"):
+        evaluate(plan("late"), tmp_path)
 
 
 def test_a_stopped_run_goes_on_without_measuring_twice(plan, tmp_path, monkeypatch):

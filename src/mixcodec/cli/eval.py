@@ -27,6 +27,8 @@ def eval(
 ) -> None:
     """Code every clip by every codec, count the bits of the real files, score what comes back, and write a report.
 
+    For example: mixcodec eval --codecs mixcodec:speech-16k@1.5,3 opus@6,12 identity --data recordings --out report
+
     The folder OUT gets results.parquet (a row for each clip and operating point), summary.md and report.html; a run that was
     stopped goes on where it was. Before it begins, the harness proves itself on two clips.
 
@@ -38,7 +40,8 @@ def eval(
         listed: Text file with the clips to take, one path below the data folder a line.
         kind: Only clips of this kind (speech, music), as the folder's manifest.tsv says.
         split: Only clips of this split, as the folder's manifest.tsv says.
-        metrics: Which metrics: default, all, or kinds such as pesq_wb stoi mel words.
+        metrics: default (pesq_wb stoi mel stft si_sdr lsd pesq_nb estoi; with --kind music those that are not for speech alone),
+            all (these and dnsmos pitch speaker_similarity words visqol_speech visqol_audio, which need further extras), or kinds.
         sample_rate: Hz of what the codecs are given and scored at.
         stereo: Keep the channels instead of averaging them to one.
         limit: Only so many clips, the first ones.
@@ -60,7 +63,7 @@ def eval(
     clips = find_clips(data, listed, kind, split, limit)
     if not clips:
         raise DataError(f"{data}: no clip to evaluate")
-    conditions = Conditions(data, chosen_metrics(metrics), sample_rate, mono=not stereo)
+    conditions = Conditions(data, chosen_metrics(metrics, speech=kind != "music"), sample_rate, mono=not stereo)
     command = shlex.join(["mixcodec", *sys.argv[1:]])
     plan = Plan(tuple(clips), tuple(parse_points(codecs)), conditions, jobs, gates, command)
     with progress_bar("evaluating") as progress:

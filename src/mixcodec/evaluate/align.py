@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixcodec.audio import Wave
+from mixcodec.errors import MixcodecError
 
-MAX_DELAY_SECONDS = 0.15
+MAX_DELAY_SECONDS = 0.5
 """Within which a delay is looked for, both ways."""
 FAITHFUL = 0.5
 """Correlation of waveforms from which on a codec is taken to keep them, so that their delay can be told to the sample."""
@@ -18,23 +19,36 @@ PLAIN = 0.99
 """Share of the best correlation of envelopes at which no delay at all is the simpler explanation."""
 
 
+class DelayError(MixcodecError):
+    """A codec whose delay cannot be told."""
+
+
 def find_delay(references: Sequence[Wave], decoded: Sequence[Wave], sample_rate: int) -> int:
     """Samples by which a codec's output lags behind its input, one number for all of its clips (N,).
 
     The lag of the greatest cross-correlation of the waveforms, summed over the clips, where that is 0.5 at least. Of a codec
     that keeps no waveform (a vocoder, or a very low rate) the lag of the greatest correlation of the 1 ms envelopes, unless
     no lag at all does practically as well.
+
+    Raises:
+        DelayError: the best lag is the greatest that was tried, so the true one is probably greater.
     """
     limit = round(MAX_DELAY_SECONDS * sample_rate)
     shares = _correlation(references, decoded, limit)
     if shares.max(initial=0.0) >= FAITHFUL:
-        return int(np.argmax(shares)) - limit
+        return _inside(int(np.argmax(shares)) - limit, limit)
     step = max(1, round(ENVELOPE_SECONDS * sample_rate))
     limit //= step
     shares = _correlation([_envelope(w, step) for w in references], [_envelope(w, step) for w in decoded], limit)
     if shares[limit] >= PLAIN * shares.max(initial=0.0):
         return 0
-    return (int(np.argmax(shares)) - limit) * step
+    return _inside(int(np.argmax(shares)) - limit, limit) * step
+
+
+def _inside(lag: int, limit: int) -> int:
+    if abs(lag) == limit:
+        raise DelayError(f"its delay is {MAX_DELAY_SECONDS * 1000:g} ms or more, which is further than is looked for")
+    return lag
 
 
 def aligned(wave: Wave, delay: int, length: int) -> Wave:

@@ -12,8 +12,8 @@ from mixcodec.audio import Wave, read_audio, resample, write_audio
 from mixcodec.data.manifest import build_manifest
 from mixcodec.errors import DataError
 
-LANGUAGE = re.compile(r"^([a-z]{2,3})(?:[_-][A-Z]{2})?(?:[_-].*)?$")
-"""A speaker label that begins with a language: de, en_GB, es_MX_f_Allison."""
+LANGUAGE = re.compile(r"^([a-z]{2})(?:[_-].*)?$")
+"""A speaker label that begins with the two letters of a language: de, en_GB, es_MX_f_Allison."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,8 @@ def find_clips(root: Path, listed: Path | None = None, kind: str = "", split: st
             continue
         match = LANGUAGE.match(entry.speaker)
         language = entry.language or (match[1] if match else "")
-        found.append(Clip(name, entry.seconds, entry.unit, language, _text(root / name)))
+        speaker = entry.unit if entry.unit != "." else ""
+        found.append(Clip(name, entry.seconds, speaker, language, _text(root / name)))
     return found[:limit]
 
 

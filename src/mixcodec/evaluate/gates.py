@@ -12,12 +12,13 @@ import numpy as np
 from mixcodec.audio import Wave
 from mixcodec.errors import MixcodecError
 from mixcodec.evaluate.align import aligned, find_delay
-from mixcodec.evaluate.baselines import parse_points
+from mixcodec.evaluate.baselines import Coder, parse_points
 from mixcodec.evaluate.clips import Clip, read_clip
 from mixcodec.evaluate.measure import Conditions, Judge, through
 from mixcodec.evaluate.metrics import METRICS, Metric, Scale
 
 GATE_CLIPS = 2
+CANDIDATES = 10
 GATE_SECONDS = 5.0
 """Clips nearest to this length are taken: long enough for every metric."""
 NOISE_DB = 5.0
@@ -32,9 +33,9 @@ class GateError(MixcodecError):
 
 
 def gate_clips(clips: Sequence[Clip]) -> list[Clip]:
-    """The clips that the gates and the search for delays are run on."""
+    """The clips on which gates and delays may be tried, the likeliest to serve first."""
     readable = [clip for clip in clips if clip.seconds > 0]
-    return sorted(readable, key=lambda clip: abs(math.log(clip.seconds / GATE_SECONDS)))[:GATE_CLIPS]
+    return sorted(readable, key=lambda clip: abs(math.log(clip.seconds / GATE_SECONDS)))[:CANDIDATES]
 
 
 def prove(clips: Sequence[Clip], conditions: Conditions) -> list[str]:
@@ -51,38 +52,57 @@ def prove(clips: Sequence[Clip], conditions: Conditions) -> list[str]:
     coders = parse_points([WORSE, BETTER])
     for coder in coders:
         coder.check()
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "source.wav"
-        for clip in clips:
-            reference = read_clip(conditions.root / clip.name, source, conditions.sample_rate, conditions.mono)
-            judge = Judge(reference, conditions)
-            first, again = _scored(judge, reference, clip), _scored(judge, reference.copy(), clip)
-            _check_identity(metrics, first, again, clip)
-            scores["copy"].append(first)
-            scores["noise"].append(_scored(judge, _noisy(reference), clip))
-            for coder in coders:
-                wave = through(coder, source, Path(folder), conditions.sample_rate, conditions.mono)[1]
-                rows = [np.atleast_2d(w)[0] for w in (reference, wave)]
-                delay = find_delay([rows[0]], [rows[1]], conditions.sample_rate)
-                scores[coder.point].append(_scored(judge, aligned(wave, delay, reference.shape[-1]), clip))
+    used: list[str] = []
+    reasons: list[str] = []
+    for clip in clips:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                found = _try(clip, conditions, coders, Path(folder))
+            except UnusableError as error:
+                reasons.append(f"{clip.name}: {error}")
+                continue
+        _check_identity(metrics, found["copy"], found["again"], clip)
+        for name, each in scores.items():
+            each.append(found[name])
+        used.append(clip.name)
+        if len(used) == GATE_CLIPS:
+            break
+    if not used:
+        raise GateError(f"the gates find no clip on which all metrics have a value ({reasons[0]}); choose other --metrics")
     _check_order("noise", metrics, scores, "noise", "copy", lambda metric: True)
     _check_order("rate", metrics, scores, WORSE, BETTER, lambda metric: metric.compares)
-    names = ", ".join(clip.name for clip in clips)
     return [
-        f"identity: a copy has the best value of every metric that compares ({names})",
+        f"identity: a copy has the best value of every metric that compares ({', '.join(used)})",
         f"noise: noise {NOISE_DB:g} dB below the signal makes every metric worse",
         "rate: Opus at 24 kbps is better than Opus at 6 by every metric that compares",
     ]
 
 
-def _scored(judge: Judge, wave: Wave, clip: Clip) -> dict[str, float]:
+class UnusableError(Exception):
+    """A clip that cannot be read, or on which a metric has no value: no fault of the harness."""
+
+
+def _try(clip: Clip, conditions: Conditions, coders: Sequence[Coder], folder: Path) -> dict[str, dict[str, float]]:
+    """The scores of a copy (twice), of the clip in noise, and of the coders."""
+    source = folder / "source.wav"
+    try:
+        reference = read_clip(conditions.root / clip.name, source, conditions.sample_rate, conditions.mono)
+    except MixcodecError as error:
+        raise UnusableError(str(error)) from None
+    judge = Judge(reference, conditions)
+    found = {name: _scored(judge, wave) for name, wave in (("copy", reference), ("again", reference.copy()))}
+    found["noise"] = _scored(judge, _noisy(reference))
+    for coder in coders:
+        wave = through(coder, source, folder, conditions.sample_rate)[1]
+        delay = find_delay([np.atleast_2d(reference)[0]], [np.atleast_2d(wave)[0]], conditions.sample_rate)
+        found[coder.point] = _scored(judge, aligned(wave, delay, reference.shape[-1]))
+    return found
+
+
+def _scored(judge: Judge, wave: Wave) -> dict[str, float]:
     scores, problems = judge.score(wave)
     if problems:
-        name, reason = next(iter(problems.items()))
-        raise GateError(
-            f"gate identity: {name} cannot be computed on {clip.name} ({reason}); leave it out of --metrics if these clips have "
-            "no value for it"
-        )
+        raise UnusableError("; ".join(f"no {name} ({reason})" for name, reason in problems.items()))
     return scores
 
 

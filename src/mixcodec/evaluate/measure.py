@@ -19,6 +19,10 @@ from mixcodec.evaluate.metrics import METRICS, Metric, UnscorableError
 from mixcodec.evaluate.results import Row
 
 
+class CodingError(RuntimeError):
+    """A codec that did not do what it is for, without saying so itself."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Conditions:
     """What all clips of a run have in common."""
@@ -61,14 +65,24 @@ def blank_row(clip: Clip, coder: Coder, seconds: float, problems: dict[str, str]
     return Row(clip.name, seconds, coder.point, coder.codec, coder.setting, clip.speaker, clip.language, problems=problems)
 
 
-def through(coder: Coder, source: Path, folder: Path, sample_rate: int, mono: bool) -> tuple[Path, Wave]:
-    """The coded file of a wav, and what it decodes to, resampled to `sample_rate` Hz but not aligned."""
-    coded, decoded = folder / f"coded{coder.suffix}", folder / "decoded.wav"
-    coder.encode(source, coded)
-    coder.decode(coded, decoded)
+def through(coder: Coder, source: Path, folder: Path, sample_rate: int) -> tuple[Path, Wave]:
+    """The coded file of a wav in `folder`, and what it decodes to, resampled to `sample_rate` Hz but not aligned.
+
+    Raises:
+        CodingError: a step wrote nothing, or other channels came back. Whatever else the codec raises.
+    """
+    place = Path(tempfile.mkdtemp(dir=folder))  # an empty one: what an earlier codec left there must not pass for this one's
+    coded, decoded = place / f"coded{coder.suffix}", place / "decoded.wav"
+    for step, start, end in ((coder.encode, source, coded), (coder.decode, coded, decoded)):
+        step(start, end)
+        if not end.is_file():
+            raise CodingError(f"its {step.__name__}r wrote nothing")
     wave, rate = read_audio(decoded)
-    if mono and wave.ndim == 2:
-        wave = wave.mean(axis=0, dtype=np.float32)
+    channels, given = (1 if shape.ndim == 1 else len(shape) for shape in (wave, read_audio(source)[0]))
+    if given == 1 and channels > 1:  # some decoders always write two
+        wave, channels = wave.mean(axis=0, dtype=np.float32), 1
+    if channels != given:
+        raise CodingError(f"it was given {given} channels and gave back {channels}")
     return coded, resample(wave, rate, sample_rate)
 
 
@@ -78,7 +92,7 @@ def _measure(
     measured = Measured(blank_row(clip, coder, reference.shape[-1] / conditions.sample_rate, {}))
     row = measured.row
     try:
-        coded, wave = through(coder, folder / "source.wav", folder, conditions.sample_rate, conditions.mono)
+        coded, wave = through(coder, folder / "source.wav", folder, conditions.sample_rate)
         if shown := coder.codes(coded):
             measured.codes, measured.codebook_size = shown
         file_bytes, payload_bytes = coded.stat().st_size, coder.payload_bytes(coded)

@@ -13,6 +13,8 @@ import multiprocessing
 import os
 import platform
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -22,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixcodec import __version__
+from mixcodec.audio import Wave
 from mixcodec.errors import DataError, FileError
-from mixcodec.evaluate.align import aligned, find_delay
+from mixcodec.evaluate.align import DelayError, aligned, find_delay
 from mixcodec.evaluate.baselines.base import Coder
 from mixcodec.evaluate.clips import Clip, read_clip
 from mixcodec.evaluate.codebooks import codebook_use
@@ -73,7 +76,8 @@ def evaluate(plan: Plan, out: Path, progress: Progress | None = None) -> Results
     if not tests:
         raise DataError(f"{plan.conditions.root}: none of the {len(plan.clips)} clips can be read as audio")
     found = prove(tests, plan.conditions) if plan.gates else []
-    delays = measured_delays(plan)
+    known = measured_delays(plan, tests[:DELAY_CLIPS])
+    delays = {point: delay or 0 for point, delay in known.items()}
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -82,41 +86,51 @@ def evaluate(plan: Plan, out: Path, progress: Progress | None = None) -> Results
     keys = {clip.name: clip_keys(plan, clip, delays, versions) for clip in plan.clips}
     with Journal(out / "journal.jsonl") as journal:
         measure_all(plan, delays, keys, journal, progress)
-        ordered = [journal.done[key] for clip in plan.clips for key in keys[clip.name].values()]
+        ordered = [_labelled(journal.done[key], clip) for clip in plan.clips for key in keys[clip.name].values()]
     results = Results(
         rows=[measured.row for measured in ordered],
         scales=[scale for metric in metrics for scale in metric.scales],
         points=[coder.point for coder in plan.coders],
         codebooks=used_codebooks(plan, ordered),
     )
-    results.about = about(plan, delays, found)
+    results.about = about(plan, known, found)
     return results
 
 
-def measured_delays(plan: Plan) -> dict[str, int]:
-    """Operating point -> samples by which it lags at the evaluation's rate, found on a few clips: one number for all clips."""
+def measured_delays(plan: Plan, clips: Sequence[Clip]) -> dict[str, int | None]:
+    """Operating point -> samples by which it lags at the evaluation's rate: one number for all clips, found on a few.
+
+    None where it failed on all of those.
+
+    Raises:
+        DelayError: it lags by more than can be told.
+    """
     conditions = plan.conditions
-    usual = sorted((clip for clip in plan.clips if clip.seconds > 0), key=lambda clip: abs(np.log(clip.seconds / 5)))[
-        :DELAY_CLIPS
-    ]
-    references: dict[str, list[Any]] = {coder.point: [] for coder in plan.coders}
-    decoded: dict[str, list[Any]] = {coder.point: [] for coder in plan.coders}
-    with tempfile.TemporaryDirectory() as folder:
-        for clip in usual:
-            try:
-                reference = read_clip(
-                    conditions.root / clip.name, Path(folder) / "source.wav", conditions.sample_rate, conditions.mono
-                )
-            except Exception:  # the run itself says so
-                continue
-            for coder in plan.coders:
-                try:
-                    wave = through(coder, Path(folder) / "source.wav", Path(folder), conditions.sample_rate, conditions.mono)[1]
-                except Exception:  # likewise
-                    continue
-                references[coder.point].append(np.atleast_2d(reference)[0])
-                decoded[coder.point].append(np.atleast_2d(wave)[0])
-    return {point: find_delay(references[point], decoded[point], conditions.sample_rate) for point in references}
+    references: dict[str, list[Wave]] = {coder.point: [] for coder in plan.coders}
+    decoded: dict[str, list[Wave]] = {coder.point: [] for coder in plan.coders}
+    for clip in clips:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "source.wav"
+            with suppress(Exception):  # whatever fails here fails in the run too, which says so
+                reference = read_clip(conditions.root / clip.name, source, conditions.sample_rate, conditions.mono)
+                for coder in plan.coders:
+                    with suppress(Exception):  # likewise
+                        wave = through(coder, source, Path(folder), conditions.sample_rate)[1]
+                        references[coder.point].append(np.atleast_2d(reference)[0])
+                        decoded[coder.point].append(np.atleast_2d(wave)[0])
+    found: dict[str, int | None] = {}
+    for point, waves in references.items():
+        try:
+            found[point] = find_delay(waves, decoded[point], conditions.sample_rate) if waves else None
+        except DelayError as error:
+            raise DelayError(f"{point}: {error}") from None
+    return found
+
+
+def _labelled(measured: Measured, clip: Clip) -> Measured:
+    """With the clip's labels as they are now: they may have changed since it was measured."""
+    row = dataclasses.replace(measured.row, speaker=clip.speaker, language=clip.language)
+    return dataclasses.replace(measured, row=row)
 
 
 def clip_keys(plan: Plan, clip: Clip, delays: dict[str, int], versions: dict[str, str]) -> dict[str, str]:
@@ -128,7 +142,7 @@ def clip_keys(plan: Plan, clip: Clip, delays: dict[str, int], versions: dict[str
     except OSError:  # gone since it was listed: measuring it will say so
         state = []
     shared = [clip.name, *state, clip.text, *conditions.metrics, conditions.sample_rate, conditions.mono, __version__]
-    packages = sorted(metric_versions(conditions.metrics).items())
+    packages = [sorted(metric_versions(conditions.metrics).items()), os.environ.get("MIXCODEC_WHISPER")]
     return {c.point: measurement_key([*shared, packages, c.point, versions[c.point], delays[c.point]]) for c in plan.coders}
 
 
@@ -138,7 +152,9 @@ def measure_all(
     """Bring every clip and operating point into the journal."""
     tasks: list[Task] = []
     for clip in plan.clips:
-        if missing := [coder for coder in plan.coders if keys[clip.name][coder.point] not in journal.done]:
+        held = {point: journal.done.get(key) for point, key in keys[clip.name].items()}
+        missing = [c for c in plan.coders if (m := held[c.point]) is None or "codec" in m.row.problems]  # a failure may pass
+        if missing:
             tasks.append((clip, missing, delays, plan.conditions))
     done = len(plan.clips) - len(tasks)
     for clip, rows in _in_processes(tasks, plan.jobs):
@@ -189,7 +205,8 @@ def _pooled(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Clip, list[Measu
     context = multiprocessing.get_context("spawn")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    with concurrent.futures.ProcessPoolExecutor(max(1, min(jobs, len(tasks) or 1)), context) as pool:
+    workers = max(1, min(jobs, len(tasks) or 1))
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _end_with_parent, (os.getpid(),)) as pool:
         futures = {pool.submit(_measure_task, task): task[0] for task in tasks}
         try:
             for future in concurrent.futures.as_completed(futures):
@@ -197,6 +214,17 @@ def _pooled(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Clip, list[Measu
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with_parent(parent: int) -> None:
+    """Let a worker end when the process that made it does, even if that was killed and could tell nobody."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def used_codebooks(plan: Plan, measured: Sequence[Measured]) -> list[CodebookUse]:
@@ -225,7 +253,7 @@ def metric_versions(kinds: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def about(plan: Plan, delays: dict[str, int], gates: Sequence[str]) -> dict[str, Any]:
+def about(plan: Plan, delays: dict[str, int | None], gates: Sequence[str]) -> dict[str, Any]:
     """What made the results, for whoever reads them later."""
     metrics = [METRICS.build(kind) for kind in plan.conditions.metrics]
     return {
@@ -269,8 +297,8 @@ def listening(plan: Plan, results: Results, worst: dict[str, list[str]]) -> List
             excerpt = Excerpt(clip.name, reference, rate)
             for coder in plan.coders:
                 with suppress(Exception):  # it failed in the run too, and is listed there
-                    wave = through(coder, source, Path(folder), rate, conditions.mono)[1]
-                    wave = aligned(wave, results.about["delays"][coder.point], reference.shape[-1])
+                    wave = through(coder, source, Path(folder), rate)[1]
+                    wave = aligned(wave, results.about["delays"][coder.point] or 0, reference.shape[-1])
                     excerpt.takes[coder.point] = Take(wave, rate)
             heard.excerpts.append(excerpt)
     return heard

@@ -30,6 +30,7 @@ def test_reads_kinds_models_and_settings():
         ("mixcodec:@1", "cut short"),
         ("opus@six", "numbers"),
         ("opus@6,6", "named twice"),
+        ("opus:fast@6", "no models to choose from"),
     ],
 )
 def test_mistakes_are_named(spec, message):
@@ -56,6 +57,7 @@ def test_nothing_to_compare():
         "identity@5",
         "lowpass",
         "mixcodec@0.1",
+        "mixcodec@1.7",
         "opus@inf",
         "opus@nan",
     ],

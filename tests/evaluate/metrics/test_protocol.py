@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mixcodec.audio import resample
+from mixcodec.errors import UsageError
 from mixcodec.evaluate.extras import MissingPartError
 from mixcodec.evaluate.metrics import DEFAULT, METRICS, UnscorableError, chosen_metrics
 
@@ -85,5 +86,9 @@ def test_choosing():
     assert chosen_metrics(["default"]) == DEFAULT
     assert set(chosen_metrics(["all"])) == set(METRICS.kinds())
     assert chosen_metrics(["stoi", "mel", "stoi"]) == ("stoi", "mel")
+    assert "pesq_wb" not in chosen_metrics(["default"], speech=False)
+    assert "pesq_wb" in chosen_metrics(["pesq_wb"], speech=False)
+    with pytest.raises(UsageError, match="no metric"):
+        chosen_metrics([])
     with pytest.raises(Exception, match="did you mean 'pesq_wb'"):
         chosen_metrics(["pesk_wb"])

@@ -24,6 +24,8 @@ class Coder(abc.ABC):
     """What it is, and which program or package runs it here."""
     settings: ClassVar[str]
     """What the numbers after @ mean; empty where there are none."""
+    takes_model: ClassVar[bool] = False
+    """Whether there is something to name between kind and @."""
     suffix: ClassVar[str]
     """Of the coded file: some programs go by it."""
 

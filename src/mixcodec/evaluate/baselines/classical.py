@@ -14,6 +14,10 @@ from mixcodec.evaluate.baselines.programs import OGG_HEADER_PACKETS, first_line,
 from mixcodec.evaluate.extras import MissingPartError, need_program
 
 
+def _not(setting: float | None) -> str:
+    return "" if setting is None else f", not {setting:g}"
+
+
 class _Ogg(Coder):
     """A codec whose files are Ogg: the payload is what its audio packets hold."""
 
@@ -23,7 +27,10 @@ class _Ogg(Coder):
 
 @CODERS.register("opus")
 class Opus(_Ogg):
-    """Opus at a target bitrate (variable), complexity 10, frames of 20 ms: opusenc's defaults."""
+    """Opus at a target bitrate (variable), complexity 10, frames of 20 ms: opusenc's defaults.
+
+    But for the 512 bytes that it leaves free for comments that may be added later: they are no part of the sound.
+    """
 
     kind = "opus"
     source = "Valin, Vos, Terriberry, 2012, RFC 6716; opusenc and opusdec"
@@ -34,13 +41,13 @@ class Opus(_Ogg):
         for program in ("opusenc", "opusdec"):
             need_program(program, "opus-tools", "opus")
         if self.setting is None or not 6 <= self.setting <= 256:
-            raise UsageError(f"opus needs a bitrate of 6 to 256 kbps, not {self.setting}: opus@6,12")
+            raise UsageError(f"opus needs a bitrate of 6 to 256 kbps{_not(self.setting)}: opus@6,12")
 
     def version(self) -> str:
         return first_line("opusenc", "--version")
 
     def encode(self, source: Path, target: Path) -> None:
-        run("opusenc", "--quiet", "--bitrate", f"{self.setting:g}", source, target)
+        run("opusenc", "--quiet", "--padding", 0, "--bitrate", f"{self.setting:g}", source, target)
 
     def decode(self, source: Path, target: Path) -> None:
         run("opusdec", "--quiet", "--no-dither", "--force-wav", source, target)
@@ -60,7 +67,7 @@ class Speex(_Ogg):
         for program in ("speexenc", "speexdec"):
             need_program(program, "speex", "speex")
         if self.setting is None or not 4 <= self.setting <= 42.5:
-            raise UsageError(f"speex needs a bitrate of 4 to 42 kbps, not {self.setting}: speex@9.8")
+            raise UsageError(f"speex needs a bitrate of 4 to 42 kbps{_not(self.setting)}: speex@9.8")
 
     def version(self) -> str:
         return first_line("speexenc", "--version")
@@ -78,20 +85,25 @@ class Speex(_Ogg):
 
 @CODERS.register("codec2")
 class Codec2(Coder):
-    """Codec2, a parametric vocoder of 8 kHz speech. Its file has a header of 7 bytes."""
+    """Codec2, a parametric vocoder of 8 kHz speech.
+
+    Its file has a header of 7 bytes, and in it every frame is filled up to whole bytes: in the modes 1300, 700C and 450 that is
+    more than the bits of the frame, which are what the payload counts.
+    """
 
     kind = "codec2"
     source = "Rowe, 2009 on, Codec 2; c2enc and c2dec"
-    modes: ClassVar[dict[float, str]] = {
-        3.2: "3200",
-        2.4: "2400",
-        1.6: "1600",
-        1.4: "1400",
-        1.3: "1300",
-        1.2: "1200",
-        0.7: "700C",
-        0.45: "450",
+    modes: ClassVar[dict[float, tuple[str, int, int]]] = {
+        3.2: ("3200", 20, 64),
+        2.4: ("2400", 20, 48),
+        1.6: ("1600", 40, 64),
+        1.4: ("1400", 40, 56),
+        1.3: ("1300", 40, 52),
+        1.2: ("1200", 40, 48),
+        0.7: ("700C", 40, 28),
+        0.45: ("450", 40, 18),
     }
+    """kbps: name, ms of a frame, bits of a frame."""
     settings = "kbps of a mode: " + ", ".join(f"{kbps:g}" for kbps in modes)
     suffix = ".c2"
     rate: ClassVar[int] = 8000
@@ -101,25 +113,32 @@ class Codec2(Coder):
         for program in ("c2enc", "c2dec"):
             need_program(program, "codec2", "codec2")
         if self.setting not in self.modes:
-            raise UsageError(f"codec2 has no mode of {self.setting} kbps; {self.settings.split(': ')[1]} are its modes")
+            raise UsageError(f"codec2 needs the kbps of a mode{_not(self.setting)}: {self.settings.split(': ')[1]}")
 
     def encode(self, source: Path, target: Path) -> None:
         wave, rate = read_audio(source)
         if wave.ndim == 2:
             raise UsageError("codec2 codes one channel; evaluate it on mono")
         narrow = resample(wave, rate, self.rate)
-        narrow = np.pad(narrow, (0, self.rate // 25))  # c2enc drops what is less than a frame of 20 or 40 ms
+        frame = self.rate * self._mode[1] // 1000
+        narrow = np.pad(narrow, (0, -len(narrow) % frame))  # c2enc drops what is less than a frame
         raw = target.with_suffix(".raw")
         np.clip(np.rint(narrow * 32768), -32768, 32767).astype("<i2").tofile(raw)
-        run("c2enc", self.modes[self.setting or 0.0], raw, target)
+        run("c2enc", self._mode[0], raw, target)
 
     def decode(self, source: Path, target: Path) -> None:
         raw = target.with_suffix(".raw")
-        run("c2dec", self.modes[self.setting or 0.0], source, raw)
+        run("c2dec", self._mode[0], source, raw)
         write_audio(target, np.fromfile(raw, "<i2").astype(np.float32) / 32768, self.rate)
 
     def payload_bytes(self, coded: Path) -> int:
-        return coded.stat().st_size - self.header_bytes
+        _, _, bits = self._mode
+        frames = (coded.stat().st_size - self.header_bytes) // -(-bits // 8)
+        return -(-frames * bits // 8)
+
+    @property
+    def _mode(self) -> tuple[str, int, int]:
+        return self.modes[self.setting or 0.0]
 
 
 class _Ffmpeg(Coder):
@@ -136,7 +155,7 @@ class _Ffmpeg(Coder):
             raise MissingPartError(f"{self.kind} needs an ffmpeg with the encoder {self.encoder}; apt-get install ffmpeg")
         if self.setting is None or not self.least <= self.setting <= self.most:
             limits = f"{self.least:g} to {self.most:g}"
-            raise UsageError(f"{self.kind} needs a bitrate of {limits} kbps, not {self.setting}: {self.kind}@{self.most:g}")
+            raise UsageError(f"{self.kind} needs a bitrate of {limits} kbps{_not(self.setting)}: {self.kind}@{self.most:g}")
 
     def version(self) -> str:
         return first_line("ffmpeg", "-version").split(" Copyright")[0]
@@ -195,6 +214,11 @@ class G722(_Ffmpeg):
         self.setting, asked = 64, self.setting
         super().check()
         self.setting = asked
+
+    def encode(self, source: Path, target: Path) -> None:
+        if read_audio(source)[0].ndim == 2:
+            raise UsageError("g722 codes one channel; evaluate it on mono")
+        super().encode(source, target)
 
     def options(self) -> list[object]:
         return ["-ar", 16000, "-ac", 1]

@@ -16,6 +16,7 @@ import functools
 import json
 import math
 import struct
+import zlib
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 
 from mixcodec.audio import Wave, read_audio, resample, write_audio
 from mixcodec.bitstream.bits import pack, packed_bytes, unpack
-from mixcodec.errors import AudioError, BitstreamError, ModelError, RateError
+from mixcodec.errors import AudioError, BitstreamError, ModelError, RateError, UsageError
 from mixcodec.evaluate.baselines.base import CODERS, Coder
 from mixcodec.evaluate.extras import need_package
 
@@ -305,6 +306,7 @@ class NeuralCoder(Coder):
     """A peer with trained weights. The ports have no file format, so the codes are packed here, each to its bits."""
 
     settings = "kbps"
+    takes_model = True
     suffix = ".codes"
 
     def check(self) -> None:
@@ -316,12 +318,14 @@ class NeuralCoder(Coder):
         self._port.codebooks_for(self.setting)
 
     def version(self) -> str:
-        return f"transformers {version('transformers')}"
+        weights = sorted(path for path in Path(self.model or ".").glob("*") if path.suffix in (".safetensors", ".bin", ".json"))
+        state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weights]
+        return f"transformers {version('transformers')}, weights {zlib.crc32(repr(state).encode()):08x}"
 
     def encode(self, source: Path, target: Path) -> None:
         wave, rate = read_audio(source)
         if wave.ndim > 1:
-            wave = wave.mean(axis=0, dtype=np.float32)
+            raise UsageError(f"{self.kind} codes one channel; evaluate it on mono")
         if not wave.size:
             raise AudioError(f"{source}: has no samples; leave it out")
         wave = resample(wave, rate, self._port.sample_rate)

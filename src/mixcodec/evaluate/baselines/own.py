@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mixcodec import __version__
 from mixcodec.bitstream import MxcReader, read_mxc
+from mixcodec.errors import UsageError
 from mixcodec.evaluate.baselines.base import CODERS, Coder
 from mixcodec.models import DEFAULT_MODEL
 from mixcodec.runtime import Codec, decode_file, encode_file, load
@@ -28,6 +29,7 @@ class Mixcodec(Coder):
     kind = "mixcodec"
     source = "mixcodec's runtime on one thread; whole .mxc files"
     settings = "kbps; the model's own where none is given"
+    takes_model = True
     suffix = ".mxc"
 
     def __init__(self, setting: float | None = None, model: str | None = None) -> None:
@@ -35,7 +37,11 @@ class Mixcodec(Coder):
         self._model = model or DEFAULT_MODEL
 
     def check(self) -> None:
-        _codec(self._model).codebooks_for(self.setting)
+        codec = _codec(self._model)
+        codec.codebooks_for(self.setting)
+        step = codec.codebook_kbps()
+        if self.setting is not None and abs(self.setting / step - round(self.setting / step)) > 1e-6:
+            raise UsageError(f"{self.codec} has steps of {step:g} kbps, and {self.setting:g} is none of them")
 
     def version(self) -> str:
         codec = _codec(self._model)

@@ -23,6 +23,8 @@ def parse_points(specs: Sequence[str]) -> list[Coder]:
             raise UsageError(f"no codec {kind!r} (in {spec!r}): {nearest(kind, CODERS.kinds())}")
         if (at and not listed) or (colon and not model):
             raise UsageError(f"{spec!r} is cut short; write it as kind:model@setting,setting")
+        if model and not CODERS.build(kind).takes_model:
+            raise UsageError(f"{kind} has no models to choose from (in {spec!r}); write {kind}@setting")
         for setting in _settings(spec, listed) if at else [None]:
             coder = CODERS.build({"kind": kind, "setting": setting, "model": model or None})
             if coder.point in {other.point for other in coders}:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mixcodec.errors import UsageError
 from mixcodec.evaluate.metrics import distances, dnsmos, perceptual, pitch, speaker, visqol, words
 from mixcodec.evaluate.metrics.base import METRICS, Metric, Scale, UnscorableError
 
@@ -25,15 +26,19 @@ __all__ = [
 ]
 
 
-def chosen_metrics(words: Sequence[str]) -> tuple[str, ...]:
-    """The kinds that `words` name, each once: kinds themselves, "default", or "all".
+def chosen_metrics(words: Sequence[str], speech: bool = True) -> tuple[str, ...]:
+    """The kinds that `words` name, each once: kinds, "default" or "all"; of those two only what is not for speech alone, unless
+    it is `speech` that is evaluated.
 
     Raises:
-        ConfigError: no such metric.
+        UsageError, ConfigError: none is named, or one that is not there.
     """
+    if not words:
+        raise UsageError("no metric is named; leave --metrics out for the default ones")
     kinds: list[str] = []
     for word in words:
-        kinds += {"default": DEFAULT, "all": (*DEFAULT, *METRICS.kinds())}.get(word, (word,))
+        many = {"default": DEFAULT, "all": (*DEFAULT, *METRICS.kinds())}.get(word)
+        kinds += (word,) if many is None else [kind for kind in many if speech or not METRICS.build(kind).speech_only]
     for kind in kinds:
         METRICS.options(kind)  # raises for one that is not there
     return tuple(dict.fromkeys(kinds))

@@ -43,11 +43,12 @@ class StftMetric(Metric):
     sample_rate = None
 
     def measure(self, prepared: Wave, wave: Wave, sample_rate: int) -> dict[str, float]:
+        if not np.any(prepared):
+            raise UnscorableError("the reference is silent")
         total = 0.0
         for size, hop, window in STFT_SIZES:
             first, second = (_magnitudes(signal, size, hop, window) for signal in (prepared, wave))
-            norm = max(float(np.linalg.norm(first)), STFT_FLOOR)
-            convergence = float(np.linalg.norm(first - second)) / norm
+            convergence = float(np.linalg.norm(first - second) / np.linalg.norm(first))
             logs = np.log(np.maximum(first, STFT_FLOOR)) - np.log(np.maximum(second, STFT_FLOOR))
             total += convergence + float(np.abs(logs).mean())
         return {"stft_distance": total / len(STFT_SIZES)}

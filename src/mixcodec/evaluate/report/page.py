@@ -94,7 +94,8 @@ def _alarm_html(findings: Findings) -> str:
     if not failures:
         return ""
     coding = sum(f.what == "codec" for f in failures)
-    told = [_counted(coding, "clip") + " not coded"] if coding else []
+    clips = len({f.clip for f in failures if f.what == "codec"})
+    told = [f"{_counted(clips, 'clip')} not coded ({_counted(coding, 'coding')})"] if coding else []
     told += [_counted(len(failures) - coding, "score") + " missing"] if len(failures) > coding else []
     return f'<p class="alarm"><a href="#failures">{" and ".join(told)}</a>: in no mean, each with its reason.</p>'
 

@@ -128,11 +128,15 @@ def point_table(findings: Findings) -> Table:
     return Table("All operating points", [*columns, *map(scale_column, findings.scales)], rows, note)
 
 
+LEAST_CLIPS = 6
+"""Fewer give no verdict: their bootstrap intervals are too narrow."""
+
+
 def difference_cell(findings: Findings, one: str, other: str, scale: Scale) -> Mean:
     """The paired difference one minus other, and whether it is clear."""
     found = findings.difference(one, other, scale)
     verdict: Literal["", "better", "worse"] = ""
-    if found.n > 1 and (found.low > 0 or found.high < 0):
+    if found.n >= LEAST_CLIPS and (found.low > 0 or found.high < 0):
         verdict = "better" if (found.mean > 0) == scale.higher_is_better else "worse"
     return Mean(found, scale.digits, signed=True, verdict=verdict)
 
@@ -328,7 +332,12 @@ def delay_table(findings: Findings) -> Table | None:
     delays = findings.results.about.get("delays") or {}
     rate = findings.results.about.get("sample_rate")
     rows: list[list[Cell]] = [
-        [point, f"{count:g}", fixed(1000 * count / rate, 2) if rate else MISSING] for point, count in delays.items()
+        [
+            point,
+            MISSING if count is None else f"{count:g}",
+            fixed(1000 * count / rate, 2) if rate and count is not None else MISSING,
+        ]
+        for point, count in delays.items()
     ]
     columns = [Column("operating point", "point"), Column("samples"), Column("ms")]
     note = "By how much the decoded sound came late; taken out before scoring and in the players."
