@@ -13,7 +13,7 @@ import mixcodec
 
 ROOT = Path(__file__).parent.parent
 WORKSHOP = ("torch", "lightning_fabric", "onnx", "onnxscript", "safetensors", "tensorboard", "yaml")
-RUNTIME = {"numpy", "onnxruntime", "rich", "soundfile", "soxr", "tyro"}
+RUNTIME = {"constriction", "numpy", "onnxruntime", "rich", "soundfile", "soxr", "tyro"}
 BLOCK = f"""
 import sys
 class Absent:
