@@ -212,6 +212,8 @@ def _pooled(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Clip, list[Measu
             for future in concurrent.futures.as_completed(futures):
                 yield futures[future], future.result()
         except BaseException:
+            for process in list((pool._processes or {}).values()):  # or leaving the block would wait for their clips
+                process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
