@@ -14,6 +14,8 @@ def test_any_mixer_goes_with_any_channel_mixer(mixer, channel):
     x = torch.randn(2, 7, 3)
     y = stack(x)
     assert y.shape == (2, 7, 5)
+    if not stack.causal:
+        return
     first, state = stack.step(x[:, :3], stack.initial_state(2))
     second, _ = stack.step(x[:, 3:], state)
     assert torch.allclose(torch.cat([first, second], 1), y, atol=1e-5)

@@ -2,6 +2,8 @@
 
 from mixcodec.nn.channels.base import CHANNELS
 from mixcodec.nn.channels.gated import Gated
+from mixcodec.nn.channels.glu import Glu
 from mixcodec.nn.channels.mlp import Mlp
+from mixcodec.nn.channels.star import StarMlp, StarReLU
 
-__all__ = ["CHANNELS", "Gated", "Mlp"]
+__all__ = ["CHANNELS", "Gated", "Glu", "Mlp", "StarMlp", "StarReLU"]

@@ -8,6 +8,7 @@ from mixcodec.nn.mixers.base import MIXERS, Mixer
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number
 
+Look = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, State]
 FAR = -1e4  # a score that leaves no weight
 
 
@@ -33,7 +34,7 @@ class Attention(Mixer):
     """
 
     causal = True
-    grid_ranks = (1,)
+    grid_ranks: tuple[int, ...] = (1,)
 
     def __init__(self, channels: int, heads: int = 4, window: int = 50) -> None:
         super().__init__()
@@ -50,6 +51,15 @@ class Attention(Mixer):
         return {"key": past, "value": past.clone(), "real": past[..., 0].clone()}
 
     def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        queries, keys, values, _, allowed, keep = self._look(x, state)
+        mask = FAR * (1 - allowed)  # a number, not a bool: its exported graph is much faster
+        y = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return self.out(y.transpose(1, 2).flatten(2)), keep
+
+    def _look(self, x: torch.Tensor, state: State) -> Look:
+        """Rotated queries (B, H, T, D) and keys, values (B, H, window + T, D), how far a key is behind a query (T, window + T),
+        1 where it may be seen (B, 1, T, window + T), and the state after them.
+        """
         q, k, v = self.qkv(x).chunk(3, -1)
         k = torch.cat([state["key"].to(k.dtype), k], 1)
         v = torch.cat([state["value"].to(v.dtype), v], 1)
@@ -58,12 +68,10 @@ class Attention(Mixer):
         query_at = key_at[self.window :]
         behind = query_at[:, None] - key_at[None, :]
         seen = ((behind >= 0) & (behind <= self.window)).to(q.dtype)
-        mask = FAR * (1 - seen * real[:, None, None])  # a number, not a bool: its exported graph is much faster
         queries = rotate(self._split(q), query_at)
         keys = rotate(self._split(k), key_at)
-        y = F.scaled_dot_product_attention(queries, keys, self._split(v), attn_mask=mask)
         keep = {"key": k[:, -self.window :], "value": v[:, -self.window :], "real": real[:, -self.window :]}
-        return self.out(y.transpose(1, 2).flatten(2)), keep
+        return queries, keys, self._split(v), behind, seen * real[:, None, None], keep
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

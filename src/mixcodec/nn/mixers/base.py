@@ -4,7 +4,7 @@ import torch
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.state import State
-from mixcodec.registry import Registry
+from mixcodec.registry import Registry, whole_number
 
 
 class Mixer(torch.nn.Module):
@@ -17,6 +17,7 @@ class Mixer(torch.nn.Module):
 
     causal: bool
     grid_ranks: tuple[int, ...]
+    linear: bool = False  # a linear map of x, plus perhaps a bias: see `matrix.py`
 
     def initial_state(self, batch: int) -> State:
         """The state before the first token: named tensors, batch first, all zero."""
@@ -28,6 +29,57 @@ class Mixer(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.step(x, self.initial_state(len(x)))[0]
+
+
+class TwoForms(Mixer):
+    """A mixer whose causal and centred forms have one body, `start` and `mix`; the centred form's state is empty."""
+
+    def start(self, batch: int) -> State:
+        """The state before the first token of the causal form."""
+        raise NotImplementedError
+
+    def mix(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """The body of `step`; with an empty state of `forward` of the centred form."""
+        raise NotImplementedError
+
+    def initial_state(self, batch: int) -> State:
+        return self.start(batch) if self.causal else super().initial_state(batch)
+
+    def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        return self.mix(x, state) if self.causal else super().step(x, state)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) if self.causal else self.mix(x, {})[0]
+
+
+def ranks(kind: str, causal: bool, rank: int, most: int = 2) -> tuple[int, ...]:
+    """The grid ranks of a mixer whose weights are made for one: (rank,). Raises ConfigError for a causal one but of rank 1."""
+    whole_number(f"mixer {kind!r}: rank", rank, 1, most)
+    if causal and rank != 1:
+        raise ConfigError(f"mixer {kind!r}: rank is {rank}, but a causal one runs along time alone: set causal to false")
+    return (rank,)
+
+
+def kernel_size(kind: str, kernel: int, causal: bool, name: str = "kernel") -> int:
+    """`kernel`, which must be odd in a centred form. Raises ConfigError."""
+    whole_number(f"mixer {kind!r}: {name}", kernel, 1, 4096)
+    if not (causal or kernel % 2):
+        raise ConfigError(f"mixer {kind!r}: {name} must be odd if it is not causal, not {kernel}")
+    return kernel
+
+
+def never_causal(kind: str, causal: bool, why: str) -> None:
+    """Raises ConfigError, saying why, where a causal form was asked for."""
+    if causal:
+        raise ConfigError(f"mixer {kind!r} has no causal form: {why}")
+
+
+def divides(kind: str, channels: int, heads: int, name: str = "heads") -> int:
+    """Channels of one of `heads` equal parts. Raises ConfigError where they are not equal."""
+    whole_number(f"mixer {kind!r}: {name}", heads)
+    if channels % heads:
+        raise ConfigError(f"mixer {kind!r}: channels ({channels}) must divide by {name} ({heads})")
+    return channels // heads
 
 
 MIXERS: Registry[Mixer] = Registry("mixer")

@@ -17,6 +17,7 @@ class Convolution(Mixer):
 
     causal = True
     grid_ranks = (1,)
+    linear = True
 
     def __init__(self, channels: int, kernel: int = 7) -> None:
         super().__init__()

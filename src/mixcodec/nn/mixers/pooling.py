@@ -20,6 +20,8 @@ class Pooling(Mixer):
     outside the signal don't count. State of the causal form: the last size - 1 tokens and which of them are real.
     """
 
+    linear = True
+
     def __init__(self, channels: int, size: int = 3, causal: bool = True) -> None:
         super().__init__()
         whole_number("mixer 'pooling': size", size, 2)
@@ -48,5 +50,7 @@ class Pooling(Mixer):
         if self.causal:
             return super().forward(x)
         pool = POOL[x.ndim - 2]
-        y = pool(x.movedim(-1, 1), self.size, 1, self.size // 2, count_include_pad=False)
-        return y.movedim(1, -1) - x
+        dense = x.movedim(-1, 1)
+        dense = dense.float() if x.dtype == torch.bfloat16 else dense  # torch has no pooling of rank 3 in bfloat16
+        y = pool(dense, self.size, 1, self.size // 2, count_include_pad=False)
+        return y.movedim(1, -1).to(x.dtype) - x

@@ -11,6 +11,15 @@ from mixcodec.nn.quantizers.base import QUANTIZERS, Quantized, Quantizer
 from mixcodec.registry import whole_number
 
 
+def sum_of_entries(codes: torch.Tensor, tables: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The sum (..., C) over k of entry codes[..., k] of tables[k] (size, C), for codes (..., k) of the first tables.
+
+    One lookup in all tables as one, for a graph in which the number of codebooks is open.
+    """
+    first = len(tables[0]) * torch.arange(codes.shape[-1], device=codes.device)
+    return F.embedding(codes + first, torch.cat(list(tables))).sum(-2)
+
+
 @QUANTIZERS.register("residual")
 class Residual(Quantizer):
     """`codebooks` quantizers of one code each in a row; the first k of them alone are a valid lower rate.
@@ -50,9 +59,7 @@ class Residual(Quantizer):
 
     def codes_to_vectors(self, codes: torch.Tensor) -> torch.Tensor:
         every = torch.arange(self.size, device=codes.device)[:, None]
-        tables = torch.cat([level.codes_to_vectors(every) for level in self.levels])
-        first = self.size * torch.arange(codes.shape[-1], device=codes.device)
-        return F.embedding(codes + first, tables).sum(-2)
+        return sum_of_entries(codes, [level.codes_to_vectors(every) for level in self.levels])
 
     @torch.no_grad()
     def start(self, z: torch.Tensor) -> None:

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.quantizers import QUANTIZERS, Residual, Vq
-from mixcodec.nn.quantizers.vq import k_means, nearest_entries
+from mixcodec.nn.quantizers.search import k_means, nearest_entries
 
 CHANNELS = 12
 
@@ -27,7 +27,7 @@ def test_the_nearest_entry_is_the_nearest_by_brute_force(metric):
     assert torch.equal(nearest_entries(x, entries, metric), distance.argmin(1))
 
 
-@pytest.mark.parametrize("kind", QUANTIZERS.kinds())
+@pytest.mark.parametrize("kind", ["vq", "residual"])
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_codes_and_vectors_agree(kind, metric):
     quantizer = build(kind, metric).eval()
@@ -50,7 +50,7 @@ def test_with_cosine_only_the_direction_counts():
     assert torch.allclose(quantizer.entries.norm(dim=1), torch.ones(32), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", QUANTIZERS.kinds())
+@pytest.mark.parametrize("kind", ["vq", "residual"])
 def test_gradients_reach_what_came_in(kind):
     quantizer = build(kind)
     z = torch.randn(2, 9, CHANNELS, requires_grad=True)

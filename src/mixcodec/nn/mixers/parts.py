@@ -1,0 +1,88 @@
+"""What several mixers are made of: a depthwise convolution and a mean, both either causal with a state or centred."""
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+
+from mixcodec.nn.state import State
+
+CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
+class Depthwise(torch.nn.Module):
+    """Depthwise convolution over (B, *grid, C) -> (B, *grid, outputs), zeros outside the signal.
+
+    Causal (rank 1): y[t] sees x[t - (kernel - 1) * dilation - delay .. t - delay]; the state `past` holds the tokens
+    before the block. Else centred, `kernel` odd, on every one of `rank` axes. Each of `groups` (C if None) groups of
+    channels has its own weights, `outputs` / groups of them.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel: int,
+        causal: bool = True,
+        rank: int = 1,
+        dilation: int = 1,
+        delay: int = 0,
+        outputs: int | None = None,
+        groups: int | None = None,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.channels, self.kernel, self.causal, self.rank = channels, kernel, causal, rank
+        self.dilation, self.delay = dilation, delay
+        self.groups, outputs = groups or channels, outputs or channels
+        shape = (outputs, channels // self.groups, *[kernel] * rank)
+        bound = (kernel**rank * channels / self.groups) ** -0.5
+        self.weight = torch.nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+        self.bias = torch.nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    @property
+    def reach(self) -> int:
+        """How many earlier tokens a causal one sees or waits for."""
+        return (self.kernel - 1) * self.dilation + self.delay
+
+    def initial_state(self, batch: int) -> State:
+        return {"past": self.weight.new_zeros(batch, self.reach, self.channels)} if self.causal and self.reach else {}
+
+    def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """The next tokens and the state after them; the centred form has none and takes the whole signal."""
+        after: State = {}
+        padding = 0
+        if not self.causal:
+            padding = self.kernel // 2 * self.dilation
+        elif self.reach:
+            x = torch.cat([state["past"].to(x.dtype), x], 1)
+            after = {"past": x[:, -self.reach :]}
+            x = x[:, : x.shape[1] - self.delay] if self.delay else x
+        y = CONVOLVE[self.rank](x.movedim(-1, 1), self.weight, self.bias, 1, padding, self.dilation, self.groups)
+        return y.movedim(1, -1), after
+
+
+class Mean(torch.nn.Module):
+    """Mean over the tokens: of all so far if causal, (B, T, C) -> (B, T, C), else of the whole grid, (B, 1.., C).
+
+    State: the sum and the number of the tokens so far, in float32.
+    """
+
+    def __init__(self, channels: int, causal: bool = True) -> None:
+        super().__init__()
+        self.channels, self.causal = channels, causal
+
+    def initial_state(self, batch: int) -> State:
+        return {"sum": torch.zeros(batch, self.channels), "count": torch.zeros(batch, 1)} if self.causal else {}
+
+    def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        if not self.causal:
+            return x.mean(tuple(range(1, x.ndim - 1)), keepdim=True), {}
+        total = x.float().cumsum(1) + state["sum"].to(x.device)[:, None]
+        count = torch.ones_like(total[..., :1]).cumsum(1) + state["count"].to(x.device)[:, None]
+        return (total / count).to(x.dtype), {"sum": total[:, -1], "count": count[:, -1]}
+
+
+def depthwise_list(parts: Iterable[Depthwise]) -> Sequence[Depthwise]:
+    """A ModuleList that says what is in it."""
+    return cast(Sequence[Depthwise], torch.nn.ModuleList(parts))

@@ -1,0 +1,55 @@
+"""Laws of channel mixers."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mixcodec.errors import ConfigError
+from mixcodec.nn.channels import CHANNELS, StarReLU
+from mixcodec.nn.channels.glu import GATES
+
+CASES = [{"kind": kind} for kind in CHANNELS.kinds()] + [{"kind": "glu", "gate": gate, "bias": False} for gate in GATES]
+
+
+@pytest.mark.parametrize("config", CASES, ids=str)
+def test_each_token_alone_keeps_its_shape_and_every_parameter_learns(config):
+    part = CHANNELS.build(config, channels=12)
+    x = torch.randn(2, 3, 4, 12)
+    y = part(x)
+    assert y.shape == x.shape
+    torch.testing.assert_close(y[1, 2, 3], part(x[1, 2, 3]))
+    (y * torch.randn_like(y)).sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in part.parameters())
+
+
+def test_star_relu_keeps_mean_and_variance_of_a_standard_normal():
+    x = torch.randn(1_000_000, generator=torch.Generator().manual_seed(1))
+    y = StarReLU()(x)
+    assert abs(y.mean()) < 0.005  # five standard errors
+    assert abs(y.var() - 1) < 0.02
+
+
+def test_star_mlp_is_its_formula():
+    part = CHANNELS.build({"kind": "star_mlp", "expansion": 2}, channels=6)
+    x = torch.randn(5, 6)
+    hidden = 0.8**0.5 * F.relu(x @ part.up.weight.T) ** 2 - 0.2**0.5
+    torch.testing.assert_close(part(x), hidden @ part.down.weight.T)
+
+
+def test_silu_glu_without_biases_is_the_gated_one():
+    gated, glu = CHANNELS.build("gated", channels=6), CHANNELS.build({"kind": "glu", "gate": "silu", "bias": False}, channels=6)
+    glu.load_state_dict(gated.state_dict())
+    x = torch.randn(5, 6)
+    assert torch.equal(glu(x), gated(x))
+
+
+def test_sigmoid_glu_is_torchs():
+    glu = CHANNELS.build({"kind": "glu", "gate": "sigmoid"}, channels=6)
+    x = torch.randn(5, 6)
+    gate, value = glu.up(x).chunk(2, -1)
+    torch.testing.assert_close(glu(x), glu.down(F.glu(torch.cat([value, gate], -1), -1)))
+
+
+def test_an_unknown_gate_is_an_error():
+    with pytest.raises(ConfigError, match="did you mean 'gelu'"):
+        CHANNELS.build({"kind": "glu", "gate": "glue"}, channels=6)

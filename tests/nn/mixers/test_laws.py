@@ -1,0 +1,256 @@
+"""The laws of token mixers, over every kind, rank and form."""
+
+import importlib
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from mixcodec.errors import ConfigError
+from mixcodec.nn.mixers import MIXERS
+from mixcodec.nn.state import inside, scoped
+
+CHANNELS, LENGTH = 16, 37
+
+CAUSAL = [
+    {"kind": "identity"},
+    {"kind": "random", "size": 5},
+    {"kind": "pooling"},
+    {"kind": "convolution"},
+    {"kind": "attention", "window": 6},
+    {"kind": "separable"},
+    {"kind": "gated_convolution"},
+    {"kind": "gated_convolution", "share": 0.5, "kernel": 4},
+    {"kind": "large_kernel_qkv"},
+    {"kind": "focal"},
+    {"kind": "fsmn", "depth": 3},
+    {"kind": "conformer"},
+    {"kind": "mixed_convolution"},
+    {"kind": "retention"},
+    {"kind": "gla"},
+    {"kind": "linear_attention"},
+    {"kind": "ssm", "states": 4},
+    {"kind": "ssd", "states": 4},
+    {"kind": "lmu"},
+    {"kind": "mixer_mlp", "size": 6},
+    {"kind": "mixer_mlp", "gate": False},
+    {"kind": "nin_gating", "size": 6},
+    {"kind": "shift"},
+    {"kind": "additive"},
+    {"kind": "decay_attention", "window": 6},
+    {"kind": "decay_attention", "window": 6, "mask": "elementwise"},
+]
+RANKED = [{"kind": kind} for kind in ("separable", "gated_convolution", "large_kernel_qkv", "focal", "mixed_convolution")]
+RANKED += [{"kind": "shift"}, {"kind": "additive"}, {"kind": "decay_attention"}]
+NEVER = [{"kind": "global_filter", "size": 8}, {"kind": "dct", "bands": 3}, {"kind": "wavelet", "levels": 2}, {"kind": "outlook"}]
+CENTRED = [config | {"causal": False, "rank": rank} for config in RANKED for rank in (1, 2)]
+CENTRED += [config | {"rank": rank} for config in NEVER for rank in (1, 2)]
+CENTRED += [{"kind": kind, "causal": False} for kind in ("pooling", "fsmn", "conformer", "linear_attention")]
+CENTRED += [{"kind": "fourier"}, {"kind": "adaptive_filter"}]
+SIZED = [{"kind": kind, "causal": False} for kind in ("random", "mixer_mlp", "nin_gating")]
+GRIDS = {1: (LENGTH,), 2: (7, 9), 3: (3, 4, 5)}
+HOMES = {"fourier": "fourier", "global_filter": "spectral", "adaptive_filter": "spectral", "dct": "cosine"}
+HOMES |= {"wavelet": "wavelet", "outlook": "outlook"}
+
+
+def build(config, channels=CHANNELS):
+    if config["kind"] in HOMES:
+        importlib.import_module(f"mixcodec.nn.mixers.{HOMES[config['kind']]}")
+    torch.manual_seed(1)
+    return MIXERS.build(config, channels=channels).eval()
+
+
+def cases():
+    """(config, grid) of every form on every grid it serves."""
+    found = [(config, GRIDS[1]) for config in CAUSAL]
+    found += [(config, GRIDS[rank]) for config in CENTRED for rank in ([config["rank"]] if "rank" in config else [1, 2, 3])]
+    found = [(c, g) for c, g in found if c["kind"] not in ("fsmn", "conformer") or len(g) == 1]
+    return found + [(config | {"size": int(np.prod(grid))}, grid) for config in SIZED for grid in GRIDS.values()]
+
+
+ALL = [pytest.param(config, grid, id=" ".join(map(str, [*config.values(), len(grid)]))) for config, grid in cases()]
+STREAMED = [pytest.param(config, id=" ".join(map(str, config.values()))) for config in CAUSAL]
+
+
+def stream(mixer, x, cuts):
+    state, parts = mixer.initial_state(len(x)), []
+    for part in torch.tensor_split(x, sorted(cuts), dim=1):
+        if part.shape[1]:
+            y, state = mixer.step(part, state)
+            parts.append(y)
+    return torch.cat(parts, 1)
+
+
+def test_every_kind_is_here():
+    assert {config["kind"] for config, _ in cases()} >= set(MIXERS.kinds())
+
+
+@pytest.mark.parametrize(("config", "grid"), ALL)
+def test_keeps_shape_and_type_on_the_ranks_it_states(config, grid):
+    mixer = build(config)
+    assert len(grid) in mixer.grid_ranks
+    y = mixer(torch.randn(2, *grid, CHANNELS))
+    assert y.shape == (2, *grid, CHANNELS)
+    assert y.dtype == torch.float32
+    assert mixer.causal == (config in CAUSAL)
+
+
+@pytest.mark.parametrize(("config", "grid"), ALL)
+def test_gradients_reach_every_parameter_and_the_input(config, grid):
+    mixer = build(config)
+    x = torch.randn(2, *grid, CHANNELS, requires_grad=True)
+    (mixer(x) * torch.randn(2, *grid, CHANNELS)).sum().backward()
+    for name, tensor in [("x", x), *mixer.named_parameters()]:
+        assert tensor.grad is not None, name
+        assert tensor.grad.isfinite().all(), name
+        assert tensor.grad.any(), name
+
+
+@pytest.mark.parametrize(("config", "grid"), ALL)
+def test_items_of_a_batch_are_independent(config, grid):
+    mixer = build(config)
+    x = torch.randn(3, *grid, CHANNELS)
+    with torch.no_grad():
+        torch.testing.assert_close(mixer(x)[1:2], mixer(x[1:2]), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("config", "grid"), ALL)
+def test_bfloat16_stays_finite_and_near(config, grid):
+    mixer = build(config)
+    x = torch.randn(2, *grid, CHANNELS)
+    with torch.no_grad():
+        exact, y = mixer(x), mixer.bfloat16()(x.bfloat16())
+    assert y.dtype == torch.bfloat16
+    assert y.isfinite().all()
+    assert (y.float() - exact).square().mean() < 0.01 * exact.square().mean() + 1e-4  # eight bits, several times rounded
+
+
+@pytest.mark.parametrize("config", STREAMED)
+@pytest.mark.parametrize("cuts", [[1], [16], [5, 6, 21], [17, 33], range(1, LENGTH)], ids=str)
+def test_forward_is_step_in_any_chunks(config, cuts):
+    mixer = build(config)
+    x = torch.randn(2, LENGTH, CHANNELS)
+    with torch.no_grad():
+        torch.testing.assert_close(stream(mixer, x, cuts), mixer(x), atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("config", STREAMED)
+def test_no_output_depends_on_the_future(config):
+    mixer = build(config)
+    x = torch.randn(1, LENGTH, CHANNELS)
+    with torch.no_grad():
+        before = mixer(x)
+        for t in (1, 15, 16, 30):
+            changed = x.clone()
+            changed[:, t:] += torch.randn(1, LENGTH - t, CHANNELS)
+            after = mixer(changed)
+            torch.testing.assert_close(before[:, :t], after[:, :t], atol=1e-5, rtol=0)
+            assert (before[:, t:] - after[:, t:]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("config", STREAMED)
+def test_state_keeps_its_shape_and_begins_at_zero(config):
+    mixer = build(config)
+    state = mixer.initial_state(3)
+    _, after = mixer.step(torch.randn(3, 2, CHANNELS), state)
+    assert {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in after.items()}
+    assert all(len(v) == 3 and not v.any() for v in state.values())
+
+
+@pytest.mark.parametrize("config", [*CENTRED, *SIZED], ids=lambda c: " ".join(map(str, c.values())))
+def test_a_centred_form_does_not_stream_and_sees_the_future(config):
+    mixer = build(config)
+    with pytest.raises(ConfigError, match="not causal"):
+        mixer.initial_state(1)
+    with pytest.raises(ConfigError, match="not causal"):
+        mixer.step(torch.randn(1, 2, CHANNELS), {})
+    grid = (16,) if 1 in mixer.grid_ranks else (4, 4)
+    x = torch.randn(1, *grid, CHANNELS, requires_grad=True)
+    mixer(x).flatten(1, -2)[0, 2].square().sum().backward()
+    assert x.grad.flatten(1, -2)[0, 3:].any()
+
+
+@pytest.mark.parametrize("kind", HOMES)
+def test_a_causal_form_that_makes_no_sense_is_an_error_that_says_why(kind):
+    with pytest.raises(ConfigError, match=f"'{kind}' has no causal form: .*; take '"):
+        build({"kind": kind, "causal": True})
+
+
+@pytest.mark.parametrize("config", RANKED, ids=lambda c: c["kind"])
+def test_a_causal_form_of_a_plane_is_an_error(config):
+    with pytest.raises(ConfigError, match="rank is 2, but a causal one runs along time alone"):
+        build(config | {"rank": 2})
+
+
+@pytest.mark.parametrize("config", SIZED, ids=lambda c: c["kind"])
+def test_another_number_of_tokens_than_it_was_made_for_is_an_error(config):
+    with pytest.raises(ConfigError, match="made for 16 tokens, not 15"):
+        build(config)(torch.randn(1, 15, CHANNELS))
+
+
+class Graph(torch.nn.Module):
+    """The steps of several mixers side by side, with their states as positional tensors, as an exported codec has them."""
+
+    def __init__(self, mixers, names):
+        super().__init__()
+        self.mixers, self.names = torch.nn.ModuleList(mixers), names
+
+    def forward(self, x, *state):
+        state = dict(zip(self.names, state, strict=True))
+        outputs, after = [], {}
+        for i, mixer in enumerate(self.mixers):
+            y, new = mixer.step(x, inside(str(i), state))
+            outputs.append(y)
+            after |= scoped(str(i), new)
+        return (*outputs, *(after[name] for name in self.names))
+
+
+GROUPS = {
+    "convolutions": [c for c in CAUSAL if c["kind"] in ("convolution", "separable", "gated_convolution", "conformer", "shift")],
+    "modulations": [c for c in CAUSAL if c["kind"] in ("focal", "fsmn", "large_kernel_qkv", "mixed_convolution", "additive")],
+    "perceptrons": [c for c in CAUSAL if c["kind"] in ("random", "pooling", "mixer_mlp", "nin_gating")],
+    "attention": [c for c in CAUSAL if "attention" in c["kind"]],
+    "ssm": [{"kind": "ssm", "states": 4}],
+    "ssd": [{"kind": "ssd", "states": 4}],
+    "lmu": [{"kind": "lmu", "order": 4, "window": 9}],
+    "retention": [{"kind": "retention"}],
+    "gla": [{"kind": "gla"}],
+}
+FAST = ("convolutions", "gla")
+
+
+@pytest.mark.parametrize("group", [g if g in FAST else pytest.param(g, marks=pytest.mark.slow) for g in GROUPS])
+@pytest.mark.filterwarnings("ignore")
+def test_the_exported_step_is_the_step(group, tmp_path):
+    mixers = [build(config) for config in GROUPS[group]]
+
+    def first(batch):
+        return {k: v for i, m in enumerate(mixers) for k, v in scoped(str(i), m.initial_state(batch)).items()}
+
+    names, many, length = list(first(1)), torch.export.Dim("batch"), torch.export.Dim("frames")
+    graph = Graph(mixers, names).eval()
+    torch.onnx.export(
+        graph,
+        (torch.randn(2, 6, CHANNELS), *first(2).values()),
+        str(tmp_path / "step.onnx"),
+        input_names=["x", *names],
+        output_names=[*(f"y{i}" for i in range(len(mixers))), *(f"new.{n}" for n in names)],
+        dynamic_shapes=({0: many, 1: length}, tuple({0: many} for _ in names)),
+        opset_version=20,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    session = onnxruntime.InferenceSession(str(tmp_path / "step.onnx"), providers=["CPUExecutionProvider"])
+    taken = {i.name for i in session.get_inputs()}
+    state, told = first(1), {name: t.numpy() for name, t in first(1).items()}
+    for tokens in (1, 16, 6, 37):
+        x = torch.randn(1, tokens, CHANNELS)
+        with torch.no_grad():
+            expected = graph(x, *state.values())
+        found = session.run(None, {k: v for k, v in ({"x": x.numpy()} | told).items() if k in taken})
+        for y, z in zip(expected, found, strict=True):
+            np.testing.assert_allclose(z, y.numpy(), atol=5e-5, rtol=1e-4)
+        state = dict(zip(names, expected[len(mixers) :], strict=True))
+        told = dict(zip(names, found[len(mixers) :], strict=True))

@@ -1,0 +1,175 @@
+"""The scan and what is built on it, against loops in float64 and explicit matrices."""
+
+import importlib.util
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mixcodec.nn.mixers import MIXERS
+from mixcodec.nn.mixers.attention import rotate
+from mixcodec.nn.mixers.heads import head_norm, split_heads
+from mixcodec.nn.mixers.lmu import legendre
+from mixcodec.nn.mixers.scan import LOWEST, decay_matrix, fixed_scan, matrix_scan, scan
+
+LENGTHS = [1, 2, 15, 16, 17, 65, 300]
+
+
+def loop(log_decay, value, state):
+    states = []
+    for t in range(value.shape[1]):
+        state = log_decay[:, t].exp() * state + value[:, t]
+        states.append(state)
+    return torch.stack(states, 1)
+
+
+def close(a, b, digits=1e-4):
+    torch.testing.assert_close(a.double(), b.double(), atol=digits, rtol=digits)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_scan_is_the_loop(length, dtype):
+    decay, value = -5 * torch.rand(2, length, 3, 1).double(), torch.randn(2, length, 3, 4).double()
+    start = torch.randn(2, 3, 4).double()
+    states, last = scan(decay.to(dtype), value.to(dtype), start.to(dtype))
+    expected = loop(decay, value, start)
+    close(states, expected, 1e-5 if dtype == torch.float32 else 1e-12)
+    close(last, expected[:, -1], 1e-5 if dtype == torch.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("rows", [1, 5])
+def test_matrix_scan_is_the_loop_even_at_the_least_decay(length, rows):
+    q, k, v = (torch.randn(2, length, 3, n).double() for n in (5, 5, 4))
+    decay = torch.where(torch.rand(2, length, 3, rows) < 0.5, LOWEST, -0.1).double()
+    start = torch.randn(2, 3, 5, 4).double()
+    y, last = matrix_scan(*(x.float() for x in (q, k, v, decay, start)))
+    states = loop(decay[..., None], k[..., None] * v[..., None, :], start)
+    close(y, (q[..., None] * states).sum(-2))
+    close(last, states[:, -1])
+
+
+def test_gradients_of_the_matrix_scan_are_finite_at_the_least_decay():
+    inputs = [torch.randn(1, 40, 1, 3) for _ in range(3)] + [torch.full((1, 40, 1, 3), LOWEST), torch.zeros(1, 1, 3, 3)]
+    for x in inputs:
+        x.requires_grad_()
+    matrix_scan(*inputs)[0].square().sum().backward()
+    assert all(x.grad.isfinite().all() for x in inputs)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_fixed_scan_is_the_loop(length):
+    matrix = 0.9 * torch.linalg.qr(torch.randn(4, 4).double())[0]
+    value, state = torch.randn(2, length, 3, 4).double(), torch.randn(2, 3, 4).double()
+    states, last = fixed_scan(matrix, value, state)
+    for t in range(length):
+        state = state @ matrix.T + value[:, t]
+        close(states[:, t], state, 1e-11)
+    close(last, state, 1e-11)
+
+
+def test_decay_matrix_times_values_is_the_scan():
+    decay, value = -torch.rand(1, 20, 3).double(), torch.randn(1, 20, 3).double()
+    close(torch.einsum("btsd,bsd->btd", decay_matrix(decay), value), scan(decay, value, torch.zeros(1, 3))[0], 1e-12)
+
+
+def build(config):
+    torch.manual_seed(1)
+    return MIXERS.build(config, channels=16).eval()
+
+
+@torch.no_grad()
+def test_retention_is_decayed_attention_of_rotated_queries():
+    mixer, x = build("retention"), torch.randn(2, 40, 16)
+    q, k, v = (split_heads(part, 4).transpose(1, 2) for part in mixer.qkv(x).chunk(3, -1))
+    place = torch.arange(40)
+    distance = (place[:, None] - place[None]).double()
+    decay = (mixer.log_decay[:, None, None] * distance).exp() * (distance >= 0)
+    scores = rotate(q, place).double() @ rotate(k, place).double().mT * decay / 2
+    y = (scores @ v.double()).transpose(1, 2).float()
+    close(mixer(x), mixer.out(head_norm(y, mixer.norm) * F.silu(mixer.gate(x))), 2e-5)
+    assert (1 - 2.0**-5 - mixer.log_decay[0].exp()).abs() < 1e-6
+
+
+@torch.no_grad()
+def test_gla_is_its_matrix():
+    mixer, x = build("gla"), torch.randn(2, 40, 16)
+    q, k, v, decay = (part.double() for part in mixer.recurrence(x))
+    matrix = torch.einsum("bthk,btshk,bshk->bhts", q, decay_matrix(decay), k)
+    y = torch.einsum("bhts,bshv->bthv", matrix, v).float()
+    close(mixer(x), mixer.out(head_norm(y, mixer.norm) * F.silu(mixer.gate(x))), 2e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("causal", [True, False])
+def test_linear_attention_is_attention_with_positive_weights_that_sum_to_one(causal):
+    mixer, x = build({"kind": "linear_attention", "causal": causal}), torch.randn(2, 40, 16)
+    q, k, v = (split_heads(part, 2).transpose(1, 2).double() for part in mixer.qkv(x).chunk(3, -1))
+    weights = (q.relu() + 1e-3) @ (k.relu() + 1e-3).mT
+    weights = weights.tril() if causal else weights
+    weights = weights / weights.sum(-1, keepdim=True)
+    close(mixer(x), mixer.out((weights @ v).transpose(1, 2).flatten(2).float()), 2e-5)
+
+
+@torch.no_grad()
+def test_repeating_every_token_does_not_change_linear_attention():
+    mixer, x = build({"kind": "linear_attention", "causal": False}), torch.randn(1, 12, 16)
+    close(mixer(x.repeat_interleave(3, 1))[:, ::3], mixer(x), 1e-5)
+
+
+def test_legendre_memory_recalls_a_slow_signal():
+    """The coefficients, weighed with shifted Legendre polynomials, give back the window (Voelker et al.)."""
+    order, window = 8, 64
+    a, b = legendre(order, window)
+    signal = torch.sin(torch.arange(300.0).double() * 0.1)
+    states, _ = fixed_scan(a, signal[None, :, None, None] * b, torch.zeros(1, 1, order).double())
+    for back in (0, 16, 32, 63):
+        at, polynomials = 2 * back / window - 1, [1.0, 2 * back / window - 1]
+        for i in range(1, order - 1):
+            polynomials.append(((2 * i + 1) * at * polynomials[i] - i * polynomials[i - 1]) / (i + 1))
+        recalled = states[0, 100:, 0] @ torch.tensor(polynomials).double()
+        assert (recalled - signal[100 - back : 300 - back]).abs().max() < 0.06  # half a token's slope
+
+
+@torch.no_grad()
+def test_lmu_is_a_convolution_with_its_impulse_response():
+    mixer, x = build("lmu"), torch.randn(1, 70, 16)
+    a, b = legendre(8, 32)
+    u, memory, expected = mixer.up(x).double(), torch.zeros(16, 8).double(), []
+    for t in range(70):
+        memory = memory @ a.T + u[0, t, :, None] * b
+        expected.append(memory.flatten())
+    close(mixer(x)[0], mixer.recall(torch.stack(expected).float()) + mixer.skip(x[0]), 2e-5)
+
+
+transformers = pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="transformers is not installed")
+MAMBA = {"convolution.weight": "conv1d.weight", "convolution.bias": "conv1d.bias", "up.weight": "in_proj.weight"}
+MAMBA |= {"down.weight": "out_proj.weight", "skip": "D", "log_rate": "A_log"}
+MAMBA_1 = MAMBA | {"select.weight": "x_proj.weight", "pace.weight": "dt_proj.weight", "pace.bias": "dt_proj.bias"}
+MAMBA_2 = MAMBA | {"norm": "norm.weight", "pace_bias": "dt_bias"}
+
+
+@torch.no_grad()
+@transformers
+def test_ssm_is_mamba():
+    from transformers import MambaConfig
+    from transformers.models.mamba.modeling_mamba import MambaMixer
+
+    mixer, x = build({"kind": "ssm", "states": 8}), torch.randn(2, 40, 16)
+    other = MambaMixer(MambaConfig(hidden_size=16, state_size=8, num_hidden_layers=1), 0).eval()
+    other.load_state_dict({name: mixer.state_dict()[own] for own, name in MAMBA_1.items()})
+    close(mixer(x), other(x), 2e-5)
+
+
+@torch.no_grad()
+@transformers
+def test_ssd_is_mamba_2():
+    from transformers import Mamba2Config
+    from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
+
+    mixer, x = build({"kind": "ssd", "states": 8}), torch.randn(2, 40, 16)
+    sizes = {"hidden_size": 16, "state_size": 8, "num_heads": 4, "head_dim": 8, "n_groups": 1, "expand": 2, "chunk_size": 16}
+    other = Mamba2Mixer(Mamba2Config(**sizes, num_hidden_layers=1, layer_norm_epsilon=1e-6), 0).eval()
+    other.load_state_dict({name: mixer.state_dict()[own] for own, name in MAMBA_2.items()})
+    close(mixer(x), other(x), 2e-5)
