@@ -1,5 +1,6 @@
 """mixcodec eval as a user runs it, and the user's mistakes."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,12 +25,16 @@ def run(capsys, *words):
 
 
 def test_a_run_writes_its_three_files_and_repeats_to_the_last_digit(tmp_path, capsys):
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for name in ("directory.flac", "queue.flac"):
+        shutil.copy(EXAMPLES / name, clips)
     words = [
         "--codecs",
         "mixcodec:speech-16k@1,3",
         "identity",
         "--data",
-        EXAMPLES,
+        clips,
         "--no-gates",
         "--jobs",
         1,
