@@ -206,7 +206,7 @@ def _pooled(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Clip, list[Measu
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     workers = max(1, min(jobs, len(tasks) or 1))
-    with concurrent.futures.ProcessPoolExecutor(workers, context, _end_with_parent, (os.getpid(),)) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, context, end_with_parent, (os.getpid(),)) as pool:
         futures = {pool.submit(_measure_task, task): task[0] for task in tasks}
         try:
             for future in concurrent.futures.as_completed(futures):
@@ -218,7 +218,7 @@ def _pooled(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Clip, list[Measu
             raise
 
 
-def _end_with_parent(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """Let a worker end when the process that made it does, even if that was killed and could tell nobody."""
 
     def watch() -> None:

@@ -5,7 +5,7 @@ codes --quantizer--> latents --decoder--> frames --transform--> wave, `delay` sa
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 
@@ -36,6 +36,9 @@ class CodecNet(torch.nn.Module):
     `encode` and `decode` take blocks of whole frames and carry state. Raises ConfigError for an unknown part or option.
     """
 
+    streams: ClassVar[bool] = True
+    """Whether every mixer must be causal."""
+
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         for name in config:
@@ -62,7 +65,7 @@ class CodecNet(torch.nn.Module):
             if option not in STACK_OPTIONS:
                 raise ConfigError(f"{name} has no option {option!r}: {nearest(option, STACK_OPTIONS)}")
         stack = Stack(inputs, outputs, **options)
-        if not stack.causal:
+        if self.streams and not stack.causal:
             raise ConfigError(f"{name}: every mixer must be causal, for a codec streams")
         return stack
 

@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,9 @@ class Trainer:
     was stopped ends with the same weights as one that was not.
     """
 
+    net_class: ClassVar[type[CodecNet]] = CodecNet
+    """What is built from the codec that the recipe describes."""
+
     def __init__(self, recipe: Recipe, initial: Path | None = None) -> None:
         """`initial` is a checkpoint or a model folder whose weights (not optimizer or step) a new run begins with; its
         codebooks are kept as they are. Raises ConfigError where it does not fit the recipe, or the run has begun already.
@@ -53,7 +56,7 @@ class Trainer:
         self.fabric.seed_everything(recipe.seed, verbose=False)
         with self.fabric.rank_zero_first():  # the first one packs the audio, the others find it in the cache
             self.data = open_data(recipe.data)
-        net = CodecNet(recipe.codec)
+        net = self.net_class(recipe.codec)
         self.ema = copy.deepcopy(net).requires_grad_(False).eval().to(self.fabric.device)
         adversary = DISCRIMINATORS.build(recipe.adversary.discriminator)
         decay = [p for p in net.parameters() if p.ndim > 1]
