@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+import vector_quantize_pytorch as peer
 
 from mixcodec.nn.quantizers import Fsq, GroupResidual, Lfq, Residual, SimVq, Vq, VqGradient
 
-peer = pytest.importorskip("vector_quantize_pytorch")
 DIM = 6
 CODEBOOK = {"size": 32, "dim": DIM, "metric": "euclidean"}
 
