@@ -12,7 +12,7 @@ from mixcodec.errors import ConfigError, FileError
 from mixcodec.nn.codec import CodecNet
 from mixcodec.train import Trainer, load_checkpoint, save_checkpoint
 from mixcodec.train.export import export_checkpoint
-from mixcodec.train.loop import _schedule
+from mixcodec.train.loop import schedule
 
 
 def weights(trainer):
@@ -86,7 +86,7 @@ def test_export_writes_the_averaged_weights(tiny_recipe, tmp_path):
 
 def test_the_schedule_rises_then_falls_to_its_floor(tiny_recipe):
     recipe = tiny_recipe(warmup=10, steps=110, lr_floor=0.1)
-    rates = [_schedule(step, recipe) for step in range(111)]
+    rates = [schedule(step, recipe) for step in range(111)]
     assert rates[9] == max(rates) == 1
     assert rates[60] == pytest.approx(0.55)
     assert rates[110] == pytest.approx(0.1)

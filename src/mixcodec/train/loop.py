@@ -172,7 +172,7 @@ class Trainer:
 
     def _train_step(self, wave: torch.Tensor) -> dict[str, float]:
         recipe, adversary = self.recipe, self.recipe.adversary
-        rate = recipe.lr * _schedule(self.step, recipe)
+        rate = recipe.lr * schedule(self.step, recipe)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         hop = self.ema.hop
@@ -267,7 +267,7 @@ class Trainer:
             self.save(self.folder / "best.safetensors")
 
 
-def _schedule(step: int, recipe: Recipe) -> float:
+def schedule(step: int, recipe: Recipe) -> float:
     """Share of the highest learning rate at `step`: linear warm-up, then a cosine down to the floor."""
     if step < recipe.warmup:
         return (step + 1) / recipe.warmup
