@@ -16,15 +16,21 @@ class Block(torch.nn.Module):
     """x + a * mixer(norm(x)), then x + b * channel(norm(x)), with learned scales a and b a channel.
 
     Yu et al., 2022, MetaFormer Is Actually What You Need for Vision; the scales are LayerScale (Touvron et al., 2021,
-    Going deeper with Image Transformers).
+    Going deeper with Image Transformers). A mixer that wants to know is told that it is `layer`, from 0, of `layers`.
     """
 
     def __init__(
-        self, channels: int, mixer: Mapping[str, Any] | str, channel: Mapping[str, Any] | str, scale: float = 0.1
+        self,
+        channels: int,
+        mixer: Mapping[str, Any] | str,
+        channel: Mapping[str, Any] | str,
+        scale: float = 0.1,
+        layer: int = 0,
+        layers: int = 1,
     ) -> None:
         super().__init__()
         self.mixer_norm = torch.nn.LayerNorm(channels)
-        self.mixer = MIXERS.build(mixer, channels=channels)
+        self.mixer = MIXERS.build(mixer, channels=channels, layer=layer, layers=layers)
         self.mixer_scale = torch.nn.Parameter(torch.full((channels,), scale))
         self.channel_norm = torch.nn.LayerNorm(channels)
         self.channel = CHANNELS.build(channel, channels=channels)
@@ -58,7 +64,7 @@ class Stack(torch.nn.Module):
     def __init__(self, inputs: int, outputs: int, width: int, stages: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
         whole_number("width", width)
-        blocks = []
+        plans: list[tuple[Any, Any]] = []
         for stage in stages:
             if not isinstance(stage, Mapping):
                 raise ConfigError(f"a stage is a mapping with a mixer and a channel mixer, not {stage!r}")
@@ -68,7 +74,8 @@ class Stack(torch.nn.Module):
             if missing := [name for name in ("mixer", "channel") if name not in stage]:
                 raise ConfigError(f"a stage needs {' and '.join(missing)}")
             whole_number("depth of a stage", stage.get("depth", 1))
-            blocks += [Block(width, stage["mixer"], stage["channel"]) for _ in range(stage.get("depth", 1))]
+            plans += [(stage["mixer"], stage["channel"])] * stage.get("depth", 1)
+        blocks = [Block(width, *plan, layer=i, layers=len(plans)) for i, plan in enumerate(plans)]
         self.enter = torch.nn.Linear(inputs, width)
         self.blocks = cast(Sequence[Block], torch.nn.ModuleList(blocks))
         self.norm = torch.nn.LayerNorm(width)

@@ -40,10 +40,17 @@ CAUSAL = [
     {"kind": "additive"},
     {"kind": "decay_attention", "window": 6},
     {"kind": "decay_attention", "window": 6, "mask": "elementwise"},
+    {"kind": "mixed_span", "window": 3, "span": 9},
+    {"kind": "mixed_span", "window": 3, "span": 9, "layer": 1, "layers": 2},
+    {"kind": "conv_attention", "kernel": 4, "dilation": 2},
+    {"kind": "conv_attention", "kernel": 3, "shift": 5},
 ]
 RANKED = [{"kind": kind} for kind in ("separable", "gated_convolution", "large_kernel_qkv", "focal", "mixed_convolution")]
 RANKED += [{"kind": "shift"}, {"kind": "additive"}, {"kind": "decay_attention"}]
+RANKED += [{"kind": "mixed_span"}, {"kind": "mixed_span", "window": 2, "layer": 1, "layers": 2}]
+RANKED += [{"kind": "conv_attention", "kernel": 3}, {"kind": "conv_attention", "kernel": 3, "dilation": 2, "shift": 4}]
 NEVER = [{"kind": "global_filter", "size": 8}, {"kind": "dct", "bands": 3}, {"kind": "wavelet", "levels": 2}, {"kind": "outlook"}]
+NEVER += [{"kind": "global_attention"}, {"kind": "global_attention", "registers": 0}]
 CENTRED = [config | {"causal": False, "rank": rank} for config in RANKED for rank in (1, 2)]
 CENTRED += [config | {"rank": rank} for config in NEVER for rank in (1, 2)]
 CENTRED += [{"kind": kind, "causal": False} for kind in ("pooling", "fsmn", "conformer", "linear_attention")]
@@ -51,7 +58,7 @@ CENTRED += [{"kind": "fourier"}, {"kind": "adaptive_filter"}]
 SIZED = [{"kind": kind, "causal": False} for kind in ("random", "mixer_mlp", "nin_gating")]
 GRIDS = {1: (LENGTH,), 2: (7, 9), 3: (3, 4, 5)}
 HOMES = {"fourier": "fourier", "global_filter": "spectral", "adaptive_filter": "spectral", "dct": "cosine"}
-HOMES |= {"wavelet": "wavelet", "outlook": "outlook"}
+HOMES |= {"wavelet": "wavelet", "outlook": "outlook", "global_attention": "global_attention"}
 
 
 def build(config, channels=CHANNELS):
@@ -177,7 +184,7 @@ def test_a_causal_form_that_makes_no_sense_is_an_error_that_says_why(kind):
         build({"kind": kind, "causal": True})
 
 
-@pytest.mark.parametrize("config", RANKED, ids=lambda c: c["kind"])
+@pytest.mark.parametrize("config", RANKED, ids=lambda c: " ".join(map(str, c.values())))
 def test_a_causal_form_of_a_plane_is_an_error(config):
     with pytest.raises(ConfigError, match="rank is 2, but a causal one runs along time alone"):
         build(config | {"rank": 2})
@@ -210,7 +217,7 @@ GROUPS = {
     "convolutions": [c for c in CAUSAL if c["kind"] in ("convolution", "separable", "gated_convolution", "conformer", "shift")],
     "modulations": [c for c in CAUSAL if c["kind"] in ("focal", "fsmn", "large_kernel_qkv", "mixed_convolution", "additive")],
     "perceptrons": [c for c in CAUSAL if c["kind"] in ("random", "pooling", "mixer_mlp", "nin_gating")],
-    "attention": [c for c in CAUSAL if "attention" in c["kind"]],
+    "attention": [c for c in CAUSAL if "attention" in c["kind"] or c["kind"] == "mixed_span"],
     "ssm": [{"kind": "ssm", "states": 4}],
     "ssd": [{"kind": "ssd", "states": 4}],
     "lmu": [{"kind": "lmu", "order": 4, "window": 9}],

@@ -4,6 +4,7 @@ from mixcodec.nn.mixers.additive import Additive
 from mixcodec.nn.mixers.attention import Attention
 from mixcodec.nn.mixers.base import MIXERS, Mixer
 from mixcodec.nn.mixers.conformer import Conformer
+from mixcodec.nn.mixers.conv_attention import ConvAttention
 from mixcodec.nn.mixers.convolution import Convolution
 from mixcodec.nn.mixers.cosine import Dct
 from mixcodec.nn.mixers.decay_attention import DecayAttention
@@ -13,9 +14,10 @@ from mixcodec.nn.mixers.fourier import Fourier
 from mixcodec.nn.mixers.fsmn import Fsmn
 from mixcodec.nn.mixers.gated_convolution import GatedConvolution
 from mixcodec.nn.mixers.gla import Gla
+from mixcodec.nn.mixers.global_attention import GlobalAttention, MixedSpan
 from mixcodec.nn.mixers.linear_attention import LinearAttention
 from mixcodec.nn.mixers.lmu import Lmu
-from mixcodec.nn.mixers.matrix import mixing_matrix
+from mixcodec.nn.mixers.matrix import mixing_matrix, value_matrix
 from mixcodec.nn.mixers.mixed_convolution import MixedConvolution
 from mixcodec.nn.mixers.outlook import Outlook
 from mixcodec.nn.mixers.pooling import Pooling
@@ -34,6 +36,7 @@ __all__ = [
     "Additive",
     "Attention",
     "Conformer",
+    "ConvAttention",
     "Convolution",
     "Dct",
     "DecayAttention",
@@ -42,12 +45,14 @@ __all__ = [
     "Fsmn",
     "GatedConvolution",
     "Gla",
+    "GlobalAttention",
     "GlobalFilter",
     "Identity",
     "LargeKernelQkv",
     "LinearAttention",
     "Lmu",
     "MixedConvolution",
+    "MixedSpan",
     "Mixer",
     "MixerMlp",
     "NinGating",
@@ -61,4 +66,5 @@ __all__ = [
     "Ssm",
     "Wavelet",
     "mixing_matrix",
+    "value_matrix",
 ]

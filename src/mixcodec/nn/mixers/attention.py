@@ -1,10 +1,11 @@
-"""Causal attention over a sliding window."""
+"""Causal attention over a sliding window, and rotary positions."""
 
 import torch
 import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.mixers.base import MIXERS, Mixer
+from mixcodec.nn.mixers.windows import band, band_size, unband
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number
 
@@ -13,7 +14,7 @@ FAR = -1e4  # a score that leaves no weight
 
 
 def rotate(x: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-    """Rotary position embedding of x (B, H, T, D) at integer `position` (T,).
+    """Rotary position embedding of x (.., T, D) at integer `position` (T,).
 
     Su et al., 2021, RoFormer: Enhanced Transformer with Rotary Position Embedding.
     """
@@ -25,16 +26,28 @@ def rotate(x: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
 
+def rotate_places(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """The same of x (.., T, D) at places (T, rank) of a grid: an equal part of D is rotated by each coordinate.
+
+    Heo et al., 2024, Rotary Position Embedding for Vision Transformer, by axes.
+    """
+    places = places.to(x.device)
+    return torch.cat([rotate(part, places[:, i]) for i, part in enumerate(x.chunk(places.shape[1], -1))], -1)
+
+
 @MIXERS.register("attention")
 class Attention(Mixer):
     """Multi-head attention in which a token sees itself and the `window` tokens before it, with rotary positions.
 
-    State: keys and values of the last `window` tokens, and which of them are real. The keys are kept unrotated:
-    rotary scores depend on distance alone, so positions may be counted from the start of every block.
+    Vaswani et al., 2017, Attention Is All You Need; Beltagy et al., 2020, Longformer, for the window. (B, T, C), causal.
+    Cost per token: 4 * C^2 + 2 * window * C (blocks much longer than the window are done band by band). State: keys and
+    values of the last `window` tokens, and which of them are real. The keys are kept unrotated: rotary scores depend on
+    distance alone, so positions may be counted from the start of every band.
     """
 
     causal = True
     grid_ranks: tuple[int, ...] = (1,)
+    values = "qkv"
 
     def __init__(self, channels: int, heads: int = 4, window: int = 50) -> None:
         super().__init__()
@@ -54,23 +67,26 @@ class Attention(Mixer):
         queries, keys, values, _, allowed, keep = self._look(x, state)
         mask = FAR * (1 - allowed)  # a number, not a bool: its exported graph is much faster
         y = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        return self.out(y.transpose(1, 2).flatten(2)), keep
+        return self.out(unband(y.transpose(1, 2).flatten(2), len(x), x.shape[1])), keep
 
     def _look(self, x: torch.Tensor, state: State) -> Look:
         """Rotated queries (B, H, T, D) and keys, values (B, H, window + T, D), how far a key is behind a query (T, window + T),
-        1 where it may be seen (B, 1, T, window + T), and the state after them.
+        1 where it may be seen (B, 1, T, window + T), and the state after them. A long block comes as bands: T is then a
+        band's length and B counts all bands.
         """
         q, k, v = self.qkv(x).chunk(3, -1)
         k = torch.cat([state["key"].to(k.dtype), k], 1)
         v = torch.cat([state["value"].to(v.dtype), v], 1)
         real = torch.cat([state["real"].to(q.dtype), torch.ones_like(q[..., 0])], 1)
+        keep = {"key": k[:, -self.window :], "value": v[:, -self.window :], "real": real[:, -self.window :]}
+        size = band_size(x.shape[1], self.window)
+        q, k, v, real = band(q, 0, size), *(band(part, self.window, size) for part in (k, v, real))
         key_at = torch.arange(k.shape[1], device=x.device)
         query_at = key_at[self.window :]
         behind = query_at[:, None] - key_at[None, :]
         seen = ((behind >= 0) & (behind <= self.window)).to(q.dtype)
         queries = rotate(self._split(q), query_at)
         keys = rotate(self._split(k), key_at)
-        keep = {"key": k[:, -self.window :], "value": v[:, -self.window :], "real": real[:, -self.window :]}
         return queries, keys, self._split(v), behind, seen * real[:, None, None], keep
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:

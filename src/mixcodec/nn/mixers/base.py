@@ -18,6 +18,7 @@ class Mixer(torch.nn.Module):
     causal: bool
     grid_ranks: tuple[int, ...]
     linear: bool = False  # a linear map of x, plus perhaps a bias: see `matrix.py`
+    values: str | None = None  # the layer whose last C outputs are values that it mixes linearly: see `matrix.py`
 
     def initial_state(self, batch: int) -> State:
         """The state before the first token: named tensors, batch first, all zero."""
@@ -72,6 +73,12 @@ def never_causal(kind: str, causal: bool, why: str) -> None:
     """Raises ConfigError, saying why, where a causal form was asked for."""
     if causal:
         raise ConfigError(f"mixer {kind!r} has no causal form: {why}")
+
+
+def always_causal(kind: str, causal: bool, why: str) -> None:
+    """Raises ConfigError, saying why, where a form that is not causal was asked for."""
+    if not causal:
+        raise ConfigError(f"mixer {kind!r} is causal alone: {why}")
 
 
 def divides(kind: str, channels: int, heads: int, name: str = "heads") -> int:

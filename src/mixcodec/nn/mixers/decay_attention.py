@@ -5,6 +5,7 @@ import torch
 from mixcodec.errors import ConfigError
 from mixcodec.nn.mixers.attention import FAR, Attention
 from mixcodec.nn.mixers.base import MIXERS, Mixer, ranks
+from mixcodec.nn.mixers.windows import unband
 from mixcodec.nn.state import State
 from mixcodec.registry import nearest, whole_number
 
@@ -60,7 +61,8 @@ class DecayAttention(Attention):
         queries, keys, values, behind, allowed, keep = self._look(x, state)
         near = behind.clamp(0, self.window)
         decay = self.table[:, near] if self.mask == "elementwise" else self.decay(near.float().square())
-        return self._attend(queries, keys, values, decay, FAR * (1 - allowed)), keep
+        y = self._attend(queries, keys, values, decay, FAR * (1 - allowed))
+        return self.out(unband(y, len(x), x.shape[1])), keep
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.causal:
@@ -68,8 +70,8 @@ class DecayAttention(Attention):
         places = torch.cartesian_prod(*(torch.arange(n, device=x.device) for n in x.shape[1:-1])).reshape(-1, x.ndim - 2)
         square = (places[:, None] - places[None]).square().sum(-1).float()
         q, k, v = (self._split(part) for part in self.qkv(x.flatten(1, -2)).chunk(3, -1))
-        return self._attend(q, k, v, self.decay(square), torch.zeros((), device=x.device)).reshape(x.shape)
+        return self.out(self._attend(q, k, v, self.decay(square), torch.zeros((), device=x.device)).reshape(x.shape))
 
     def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, decay: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         scores = (q @ k.mT * q.shape[-1] ** -0.5 + mask.to(q.dtype)).softmax(-1) * decay.to(q.dtype)
-        return self.out((scores @ v).transpose(1, 2).flatten(2))
+        return (scores @ v).transpose(1, 2).flatten(2)

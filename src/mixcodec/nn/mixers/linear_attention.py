@@ -22,6 +22,8 @@ class LinearAttention(TwoForms):
     state: `memory` (heads, C / heads, C / heads + 1), the sum of f(k) [v, 1]^T. It never forgets (`gla` does).
     """
 
+    values = "qkv"
+
     def __init__(self, channels: int, heads: int = 2, causal: bool = True) -> None:
         super().__init__()
         self.size = divides("linear_attention", channels, heads)

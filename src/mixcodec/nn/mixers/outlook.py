@@ -17,6 +17,8 @@ class Outlook(Mixer):
     token: 2 * C^2, and a centre heads * K^2 * C + K^2 * C.
     """
 
+    values = "value"
+
     def __init__(
         self, channels: int, heads: int = 2, kernel: int = 3, stride: int = 1, rank: int = 1, causal: bool = False
     ) -> None:
