@@ -8,7 +8,7 @@ import torch
 from mixcodec.errors import ConfigError
 from mixcodec.nn.channels import CHANNELS
 from mixcodec.nn.mixers import MIXERS
-from mixcodec.nn.state import State, inside, scoped
+from mixcodec.nn.state import State, inside, outside, scoped
 from mixcodec.registry import nearest, whole_number
 
 
@@ -17,6 +17,7 @@ class Block(torch.nn.Module):
 
     Yu et al., 2022, MetaFormer Is Actually What You Need for Vision; the scales are LayerScale (Touvron et al., 2021,
     Going deeper with Image Transformers). A mixer that wants to know is told that it is `layer`, from 0, of `layers`.
+    State: the mixer's, and under `channel.` that of a channel mixer that has one.
     """
 
     def __init__(
@@ -37,17 +38,16 @@ class Block(torch.nn.Module):
         self.channel_scale = torch.nn.Parameter(torch.full((channels,), scale))
 
     def initial_state(self, batch: int) -> State:
-        return self.mixer.initial_state(batch)
+        return self.mixer.initial_state(batch) | scoped("channel", self.channel.initial_state(batch))
 
     def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        mixed, state = self.mixer.step(self.mixer_norm(x), state)
-        return self._finish(x, mixed), state
+        y, after = self.mixer.step(self.mixer_norm(x), outside("channel", state))
+        x = x + self.mixer_scale * y
+        y, local = self.channel.step(self.channel_norm(x), inside("channel", state))
+        return x + self.channel_scale * y, after | scoped("channel", local)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self._finish(x, self.mixer(self.mixer_norm(x)))
-
-    def _finish(self, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
-        x = x + self.mixer_scale * mixed
+        x = x + self.mixer_scale * self.mixer(self.mixer_norm(x))
         return x + self.channel_scale * self.channel(self.channel_norm(x))
 
 
@@ -58,7 +58,7 @@ class Stack(torch.nn.Module):
     """Linear in, blocks stage by stage, norm, linear out: (B, *grid, inputs) -> (B, *grid, outputs).
 
     A stage is `{"depth": 4, "mixer": {...}, "channel": {...}}`: that many equal blocks. A stack is causal if all its
-    mixers are, and then streams: the state of block i is found under `i.`.
+    mixers and channel mixers are, and then streams: the state of block i is found under `i.`.
     """
 
     def __init__(self, inputs: int, outputs: int, width: int, stages: Sequence[Mapping[str, Any]]) -> None:
@@ -83,12 +83,13 @@ class Stack(torch.nn.Module):
 
     @property
     def causal(self) -> bool:
-        return all(block.mixer.causal for block in self.blocks)
+        return all(block.mixer.causal and block.channel.causal for block in self.blocks)
 
     @property
     def grid_ranks(self) -> tuple[int, ...]:
-        """The ranks that every mixer serves."""
-        return tuple(r for r in (1, 2, 3) if all(r in block.mixer.grid_ranks for block in self.blocks))
+        """The ranks that every mixer and channel mixer serves."""
+        parts = [part for block in self.blocks for part in (block.mixer, block.channel)]
+        return tuple(r for r in (1, 2, 3) if all(r in part.grid_ranks for part in parts))
 
     def initial_state(self, batch: int) -> State:
         state: State = {}

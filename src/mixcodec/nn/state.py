@@ -16,3 +16,8 @@ def inside(prefix: str, state: Mapping[str, torch.Tensor]) -> State:
     """The tensors whose names begin with `prefix.`, without it."""
     start = f"{prefix}."
     return {name[len(start) :]: tensor for name, tensor in state.items() if name.startswith(start)}
+
+
+def outside(prefix: str, state: Mapping[str, torch.Tensor]) -> State:
+    """The tensors whose names don't begin with `prefix.`."""
+    return {name: tensor for name, tensor in state.items() if not name.startswith(f"{prefix}.")}

@@ -1,11 +1,32 @@
-"""The family of channel mixers: modules that map (..., C) to (..., C), token by token."""
+"""The family of channel mixers: (B, *grid, C) -> (B, *grid, C), token by token but for a few."""
 
 import torch
 
 from mixcodec.errors import ConfigError
+from mixcodec.nn.state import State
 from mixcodec.registry import Registry
 
-CHANNELS: Registry[torch.nn.Module] = Registry("channel mixer")
+
+class ChannelMixer(torch.nn.Module):
+    """Mixes each token's channels, (..., C) -> (..., C), with no regard to other tokens: it needs no state.
+
+    One that looks at a token's neighbours too (see `local.py`) keeps a mixer's contract: it says if it is `causal` and which
+    `grid_ranks` it serves, and streams by `initial_state` and `step`, so that its `forward` is `step` from the beginning.
+    """
+
+    causal: bool = True
+    grid_ranks: tuple[int, ...] = (1, 2, 3)
+
+    def initial_state(self, batch: int) -> State:
+        """The state before the first token: named tensors, batch first, all zero."""
+        return {}
+
+    def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """The next T tokens, (B, T, C) -> (B, T, C), and the state after them."""
+        return self(x), {}
+
+
+CHANNELS: Registry[ChannelMixer] = Registry("channel mixer")
 
 
 def hidden_channels(channels: int, expansion: float) -> int:

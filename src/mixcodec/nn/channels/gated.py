@@ -3,11 +3,11 @@
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.channels.base import CHANNELS, hidden_channels
+from mixcodec.nn.channels.base import CHANNELS, ChannelMixer, hidden_channels
 
 
 @CHANNELS.register("gated")
-class Gated(torch.nn.Module):
+class Gated(ChannelMixer):
     """down(silu(gate(x)) * up(x)) with `expansion` times the channels between.
 
     Shazeer, 2020, GLU Variants Improve Transformer.

@@ -4,14 +4,14 @@ import torch
 import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
-from mixcodec.nn.channels.base import CHANNELS, hidden_channels
+from mixcodec.nn.channels.base import CHANNELS, ChannelMixer, hidden_channels
 from mixcodec.registry import nearest
 
 GATES = {"sigmoid": torch.sigmoid, "bilinear": lambda x: x, "relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 
 
 @CHANNELS.register("glu")
-class Glu(torch.nn.Module):
+class Glu(ChannelMixer):
     """down(gate(a) * b) with (a, b) = up(x): GLU, Bilinear, ReGLU, GEGLU and SwiGLU by the `gate`.
 
     Dauphin et al., 2016, Language Modeling with Gated Convolutional Networks; Shazeer, 2020, GLU Variants Improve

@@ -3,11 +3,11 @@
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.channels.base import CHANNELS, hidden_channels
+from mixcodec.nn.channels.base import CHANNELS, ChannelMixer, hidden_channels
 
 
 @CHANNELS.register("mlp")
-class Mlp(torch.nn.Module):
+class Mlp(ChannelMixer):
     """Linear, GELU, linear, with `expansion` times the channels between."""
 
     def __init__(self, channels: int, expansion: float = 4) -> None:

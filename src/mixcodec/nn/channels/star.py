@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.channels.base import CHANNELS, hidden_channels
+from mixcodec.nn.channels.base import CHANNELS, ChannelMixer, hidden_channels
 
 SCALE, BIAS = 0.8944271909999159, -0.4472135954999579  # sqrt(4 / 5), -sqrt(1 / 5)
 
@@ -24,7 +24,7 @@ class StarReLU(torch.nn.Module):
 
 
 @CHANNELS.register("star_mlp")
-class StarMlp(torch.nn.Module):
+class StarMlp(ChannelMixer):
     """Linear, StarReLU, linear, with `expansion` times the channels between and no biases: cheaper than GELU.
 
     Yu et al., 2022, MetaFormer Baselines for Vision. (..., C) -> (..., C); 2 * expansion * C^2 a token.

@@ -6,6 +6,8 @@ from mixcodec.errors import ConfigError
 from mixcodec.nn.state import State
 from mixcodec.registry import Registry, whole_number
 
+GROWTHS = ("linear", "n log n", "quadratic")
+
 
 class Mixer(torch.nn.Module):
     """Mixes tokens of (B, *grid, C) and keeps the shape.
@@ -17,6 +19,7 @@ class Mixer(torch.nn.Module):
 
     causal: bool
     grid_ranks: tuple[int, ...]
+    growth: str = "linear"  # of its cost with the number of tokens: one of GROWTHS
     linear: bool = False  # a linear map of x, plus perhaps a bias: see `matrix.py`
     values: str | None = None  # the layer whose last C outputs are values that it mixes linearly: see `matrix.py`
 

@@ -47,6 +47,8 @@ class Dct(Mixer):
     any size. Cost per token: about 4 * C * log2(N) for N tokens, and the perceptron's a band.
     """
 
+    growth = "n log n"
+
     def __init__(self, channels: int, bands: int = 8, rank: int = 1, causal: bool = False) -> None:
         super().__init__()
         never_causal("dct", causal, "each frequency sums over the whole signal, its end too; take 'lmu' or 'ssm'")

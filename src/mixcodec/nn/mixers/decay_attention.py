@@ -40,6 +40,7 @@ class DecayAttention(Attention):
             raise ConfigError("mixer 'decay_attention': mask 'elementwise' has no end without a window: take 'gaussian'")
         whole_number("mixer 'decay_attention': gaussians", gaussians, 1, 64)
         self.causal, self.grid_ranks, self.mask = causal, ranks("decay_attention", causal, rank), mask
+        self.growth = "linear" if causal else "quadratic"
         if mask == "elementwise":
             self.table = torch.nn.Parameter(torch.ones(heads, window + 1))
         else:

@@ -15,6 +15,7 @@ class Fourier(Mixer):
     """
 
     linear = True
+    growth = "n log n"
     grid_ranks = (1, 2, 3)
 
     def __init__(self, causal: bool = False) -> None:

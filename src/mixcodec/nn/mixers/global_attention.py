@@ -48,6 +48,7 @@ class GlobalAttention(Mixer):
     """
 
     values = "qkv"
+    growth = "quadratic"
 
     def __init__(self, channels: int, heads: int = 4, registers: int = 4, rank: int = 1, causal: bool = False) -> None:
         super().__init__()
@@ -99,6 +100,7 @@ class MixedSpan(Attention):
         self.causal, self.grid_ranks = causal, ranks("mixed_span", causal, rank)
         rotary_heads("mixed_span", channels, heads, rank)
         self.looks_far = looks_far
+        self.growth = "quadratic" if looks_far and not causal else "linear"
 
     def initial_state(self, batch: int) -> State:
         return super().initial_state(batch) if self.causal else Mixer.initial_state(self, batch)

@@ -25,6 +25,7 @@ class GlobalFilter(Mixer):
     """
 
     linear = True
+    growth = "n log n"
 
     def __init__(self, channels: int, size: int = 64, rank: int = 1, causal: bool = False) -> None:
         super().__init__()
@@ -66,6 +67,7 @@ class AdaptiveFilter(Mixer):
     """
 
     grid_ranks = (1, 2, 3)
+    growth = "n log n"
 
     def __init__(self, channels: int, blocks: int = 4, causal: bool = False) -> None:
         super().__init__()

@@ -45,6 +45,7 @@ class Random(TwoForms):
         whole_number("mixer 'random': size", size, 2, 1 << 14)
         self.channels, self.size, self.causal = channels, size, causal
         self.grid_ranks = (1,) if causal else (1, 2, 3)
+        self.growth = "linear" if causal else "quadratic"  # it is as large as the grid
         self.matrix: torch.Tensor
         self.register_buffer("matrix", torch.rand(size, size).softmax(-1))
 
