@@ -19,6 +19,10 @@ FINGERPRINT = re.compile(r"[0-9a-f]{32}", re.ASCII)
 """128 bits in lower-case hex."""
 
 
+ABSENT = -1
+"""Stands for the codes that a frame does not have, where others have more: the first codes of a frame are always there."""
+
+
 def code_bits(codebook_size: int) -> int:
     """The bits that one code of a codebook costs: ceil(log2(size))."""
     return max(1, (codebook_size - 1).bit_length())
@@ -29,7 +33,8 @@ class Tokens:
     """The discrete form of one signal.
 
     Attributes:
-        codes: integers in [0, codebook_size), shape (T, K) for mono or (C, T, K): T frames of K codebooks.
+        codes: integers in [0, codebook_size), shape (T, K) for mono or (C, T, K): T frames of K codebooks. A frame may have
+            fewer codes than K, in all channels alike: the places of the finer ones hold ABSENT.
         frame_rate: frames per second, Hz.
         sample_count: length of the signal in samples at its own `sample_rate` (per channel).
         sample_rate: the signal's own rate, Hz (the codec may work at another).
@@ -57,8 +62,7 @@ class Tokens:
             raise TokensError(f"codes need at least one codebook and one channel, not shape {codes.shape}")
         if self.codebook_size < 2:
             raise TokensError(f"codebook_size must be at least 2, not {self.codebook_size}")
-        if codes.size and (codes.min() < 0 or codes.max() >= self.codebook_size):
-            raise TokensError(f"codes must lie in 0..{self.codebook_size - 1}, not {codes.min()}..{codes.max()}")
+        check_code_values(codes, self.codebook_size)
         if self.sample_count < 0 or self.sample_rate < 1:
             raise TokensError(f"impossible length or rate: {self.sample_count} samples at {self.sample_rate} Hz")
         if not (math.isfinite(self.frame_rate) and self.frame_rate > 0):
@@ -100,8 +104,9 @@ class Tokens:
 
     @property
     def kbps(self) -> float:
-        """Nominal bitrate of all channels together: frame rate x codebooks x bits, without header and padding."""
-        return self.frame_rate * self.codebooks * code_bits(self.codebook_size) * self.channels / 1000
+        """Nominal bitrate of all channels together, kbps: frame rate x codes of a frame x bits, without header and padding."""
+        there = float((self.codes != ABSENT).mean()) if self.codes.size else 1.0
+        return self.frame_rate * self.codebooks * there * code_bits(self.codebook_size) * self.channels / 1000
 
     def with_codebooks(self, count: int) -> Tokens:
         """The same signal at a lower rate: the first `count` codebooks alone.
@@ -112,6 +117,18 @@ class Tokens:
         if not 1 <= count <= self.codebooks:
             raise TokensError(f"cannot keep {count} codebooks of {self.codebooks}; choose 1 to {self.codebooks}")
         return replace(self, codes=np.ascontiguousarray(self.codes[..., :count]))
+
+
+def check_code_values(codes: NDArray[Any], size: int) -> None:
+    """Raise TokensError unless codes (*channels, t, k) lie in [0, size), but for ABSENT at the end of frames."""
+    if not codes.size or (codes.min() >= 0 and codes.max() < size):
+        return
+    if codes.min() < ABSENT or codes.max() >= size:
+        raise TokensError(f"codes must lie in 0..{size - 1}, not {codes.min()}..{codes.max()}")
+    rows = codes.reshape(-1, *codes.shape[-2:])
+    counts = (rows[0] != ABSENT).sum(-1)
+    if (counts < 1).any() or not np.array_equal(rows != ABSENT, np.broadcast_to(np.arange(codes.shape[-1]) < counts[:, None], rows.shape)):
+        raise TokensError("codes may be absent (-1) only at the end of a frame, in all channels alike")
 
 
 class EncoderStream(Protocol):

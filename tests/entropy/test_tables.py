@@ -81,7 +81,7 @@ def test_malformed_under_a_right_checksum(make_tables, data):
         return
     model = ENTROPY_MODELS.build("context", tables=found)
     codes = np.random.default_rng(0).integers(0, found.size, (1, 9, len(found.books)))
-    np.testing.assert_array_equal(model.decode(model.encode(codes), 9, 1, len(found.books)), codes)
+    np.testing.assert_array_equal(model.decode(model.encode(codes), np.full(9, len(found.books)), 1, len(found.books)), codes)
 
 
 @pytest.mark.parametrize(

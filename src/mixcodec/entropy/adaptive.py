@@ -18,7 +18,16 @@ from functools import lru_cache
 import numpy as np
 
 from mixcodec.entropy.coder import Model, SymbolReader, frequencies_to_model, symbols_to_bytes, weights_to_frequencies
-from mixcodec.entropy.model import ENTROPY_MODELS, Codes, EntropyModel, check_codes, from_order, in_order
+from mixcodec.entropy.model import (
+    ENTROPY_MODELS,
+    Codes,
+    Counts,
+    EntropyModel,
+    books_in_order,
+    check_codes,
+    from_order,
+    in_order,
+)
 from mixcodec.errors import BitstreamError
 
 MAX_COUNT = 1 << 15
@@ -41,22 +50,22 @@ class Adaptive(EntropyModel):
         self._fresh = frequencies_to_model(weights_to_frequencies(np.ones(size, np.int64)))
 
     def encode(self, codes: Codes) -> bytes:
-        check_codes(codes, self.size)
+        counts = check_codes(codes, self.size)
         books = [_Seen(self._fresh) for _ in range(codes.shape[2])]
         symbols: list[int] = []
         models: list[Model] = []
-        for index, code in enumerate(in_order(codes).tolist()):
-            for symbol, model in books[index % len(books)].push(code):
+        for book, code in zip(books_in_order(counts, len(codes), len(books)), in_order(codes).tolist(), strict=True):
+            for symbol, model in books[book].push(code):
                 symbols.append(symbol)
                 models.append(model)
         return symbols_to_bytes(symbols, models)
 
-    def decode(self, data: bytes, frames: int, channels: int, codebooks: int) -> Codes:
+    def decode(self, data: bytes, counts: Counts, channels: int, codebooks: int) -> Codes:
         reader = SymbolReader(data)
         books = [_Seen(self._fresh) for _ in range(codebooks)]
-        symbols = [books[index % codebooks].take(reader.take) for index in range(frames * channels * codebooks)]
+        symbols = [books[book].take(reader.take) for book in books_in_order(counts, channels, codebooks)]
         reader.finish()
-        return from_order(symbols, frames, channels, codebooks)
+        return from_order(symbols, counts, channels, codebooks)
 
 
 class _Seen:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from itertools import cycle
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixcodec.entropy.coder import Frequencies, Model, SymbolReader, frequencies_to_model, symbols_to_bytes
-from mixcodec.entropy.model import ENTROPY_MODELS, Codes, EntropyModel, check_codes, from_order, in_order
+from mixcodec.entropy.model import (
+    ENTROPY_MODELS,
+    Codes,
+    Counts,
+    EntropyModel,
+    books_in_order,
+    check_codes,
+    from_order,
+    in_order,
+)
 from mixcodec.entropy.tables import BASE_STEPS, STEPS, BookTables, Tables, logarithms_to_frequencies
+from mixcodec.tokens import ABSENT
 
 
 class _Learned(EntropyModel):
@@ -29,46 +38,46 @@ class _Learned(EntropyModel):
         return self._books[book].frequencies(combination)
 
     def combinations(self, codes: Codes) -> NDArray[np.int64]:
-        """Which table each of the codes (C, t, k) is coded with."""
+        """Which table each of the codes (C, t, k) is coded with; ABSENT where there is no code."""
         channels, frames, count = codes.shape
         absent = np.full((channels, frames, len(self._books)), self.tables.size)
         same, before = absent.copy(), absent
-        same[..., :count] = codes
+        same[..., :count] = np.where(codes == ABSENT, self.tables.size, codes)
         before[:, 1:] = same[:, :-1]
         found = np.zeros(codes.shape, np.int64)
         for index, book in enumerate(self._books[:count]):
             for context, offsets in zip(book.tables.contexts, book.offsets, strict=True):
                 found[..., index] += offsets[(before if context.back else same)[..., context.book]]
-        return found
+        return np.where(codes == ABSENT, ABSENT, found)
 
     def encode(self, codes: Codes) -> bytes:
-        check_codes(codes, self.tables.size)
+        counts = check_codes(codes, self.tables.size)
         books = self._first_books(codes.shape[2])
         found = in_order(self.combinations(codes)).tolist()
-        pairs = zip(cycle(books), found, strict=False)
+        order = books_in_order(counts, len(codes), len(books))
+        pairs = [(books[book], combination) for book, combination in zip(order, found, strict=True)]
         models = [book.models[combination] or book.model(combination) for book, combination in pairs]
         return symbols_to_bytes(in_order(codes).tolist(), models)
 
-    def decode(self, data: bytes, frames: int, channels: int, codebooks: int) -> Codes:
+    def decode(self, data: bytes, counts: Counts, channels: int, codebooks: int) -> Codes:
         books = self._first_books(codebooks)
         reader = SymbolReader(data)
         take, absent = reader.take, [self.tables.size] * len(self._books)
-        missing = absent[codebooks:]
         before = [absent] * channels
         symbols: list[int] = []
-        for _ in range(frames):
+        for count in counts.tolist():
             for channel in range(channels):
                 earlier = before[channel].copy()  # all books of the frame before, then those of this frame
-                for book in books:
+                for book in books[:count]:
                     combination = 0
                     for place, offsets in book.places:
                         combination += offsets[earlier[place]]
                     earlier.append(take(book.models[combination] or book.model(combination)))
                 codes = earlier[len(absent) :]
                 symbols += codes
-                before[channel] = codes + missing
+                before[channel] = codes + absent[count:]
         reader.finish()
-        return from_order(symbols, frames, channels, codebooks)
+        return from_order(symbols, counts, channels, codebooks)
 
     def _first_books(self, count: int) -> list[_Book]:
         if not 1 <= count <= len(self._books):

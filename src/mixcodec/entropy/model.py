@@ -10,15 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixcodec.registry import Registry
+from mixcodec.tokens import ABSENT
 
 Codes = NDArray[np.int64]
+Counts = NDArray[np.int64]
 
 
 class EntropyModel(ABC):
     """Knows how likely codes are, in whole numbers, and codes them accordingly.
 
     A packet is coded on its own: nothing is remembered from one to the next, so packets can be lost, sought and decoded in
-    any order. In it codes go frame by frame, in a frame channel by channel, in a channel codebook by codebook.
+    any order. In it codes go frame by frame, in a frame channel by channel, in a channel codebook by codebook. A frame may
+    have fewer codes than others, the first ones: the places of the rest hold ABSENT.
 
     Attributes:
         kind: its name.
@@ -32,15 +35,15 @@ class EntropyModel(ABC):
 
     @abstractmethod
     def encode(self, codes: Codes) -> bytes:
-        """The bytes of a packet of codes (C, t, k), t >= 0, each in [0, size).
+        """The bytes of a packet of codes (C, t, k), t >= 0, each in [0, size) or ABSENT.
 
         Raises:
-            ValueError: a code out of range, or more codebooks than the model knows.
+            ValueError: a code out of range or absent where a finer one is there, or more codebooks than the model knows.
         """
 
     @abstractmethod
-    def decode(self, data: bytes, frames: int, channels: int, codebooks: int) -> Codes:
-        """The codes (C, t, k) of the packet `data`.
+    def decode(self, data: bytes, counts: Counts, channels: int, codebooks: int) -> Codes:
+        """The codes (C, t, k) of the packet `data`, `counts` (t,) of each frame and channel, 1 to k; ABSENT elsewhere.
 
         Raises:
             BitstreamError: `data` is not what `encode` makes of any codes of that shape.
@@ -51,31 +54,47 @@ class EntropyModel(ABC):
         """`encode` of each packet."""
         return [self.encode(codes) for codes in packets]
 
-    def decode_packets(self, packets: Iterable[bytes], frames: Sequence[int], channels: int, codebooks: int) -> list[Codes]:
-        """`decode` of each packet, `frames` being theirs.
-
-        Raises:
-            BitstreamError: a packet is damaged; its index, from 0, is in the message.
-        """
-        return [self.decode(data, count, channels, codebooks) for data, count in zip(packets, frames, strict=True)]
-
 
 ENTROPY_MODELS: Registry[EntropyModel] = Registry("entropy model")
 
 
-def check_codes(codes: Codes, size: int) -> None:
-    """Raises ValueError unless `codes` are (C, t, k) whole numbers from 0 to size - 1."""
+def check_codes(codes: Codes, size: int) -> Counts:
+    """The number of codes in each frame (t,) of a packet, the same in all channels.
+
+    Raises:
+        ValueError: they are not (C, t, k) whole numbers from 0 to size - 1, but for ABSENT at the end of frames.
+    """
     if codes.ndim != 3 or not np.issubdtype(codes.dtype, np.integer):
         raise ValueError(f"a packet holds whole-numbered codes (C, t, k), not {codes.dtype} {codes.shape}")
-    if codes.size and (codes.min() < 0 or codes.max() >= size):
-        raise ValueError(f"codes must lie in 0..{size - 1}, not {codes.min()}..{codes.max()}")
+    there = codes != ABSENT
+    counts: Counts = there[:1].sum((0, 2))
+    if not np.array_equal(there, np.broadcast_to(_places(counts, codes.shape[2]), there.shape)) or (counts < 1).any():
+        raise ValueError("codes may be absent only at the end of a frame, in all channels alike")
+    present = codes[there]
+    if present.size and (present.min() < 0 or present.max() >= size):
+        raise ValueError(f"codes must lie in 0..{size - 1}, not {present.min()}..{present.max()}")
+    return counts
 
 
 def in_order(codes: Codes) -> Codes:
-    """Codes (C, t, k) as one row, in the order in which they are coded."""
-    return codes.swapaxes(0, 1).reshape(-1)
+    """The codes (C, t, k) that are not absent as one row, in the order in which they are coded."""
+    row = codes.swapaxes(0, 1).reshape(-1)
+    return row[row != ABSENT]
 
 
-def from_order(symbols: Sequence[int], frames: int, channels: int, codebooks: int) -> Codes:
+def books_in_order(counts: Counts, channels: int, codebooks: int) -> list[int]:
+    """For each code of a packet, in order, the number of its codebook."""
+    places = np.repeat(_places(counts, codebooks)[:, None], channels, 1)
+    return np.broadcast_to(np.arange(codebooks), places.shape)[places].tolist()
+
+
+def from_order(symbols: Sequence[int], counts: Counts, channels: int, codebooks: int) -> Codes:
     """The inverse of `in_order`."""
-    return np.array(symbols, np.int64).reshape(frames, channels, codebooks).swapaxes(0, 1).copy()
+    codes = np.full((len(counts), channels, codebooks), ABSENT)
+    codes[np.repeat(_places(counts, codebooks)[:, None], channels, 1)] = symbols
+    return np.ascontiguousarray(codes.swapaxes(0, 1))
+
+
+def _places(counts: Counts, codebooks: int) -> NDArray[np.bool_]:
+    """(t, k): where frames of `counts` (t,) codes have one."""
+    return np.arange(codebooks) < counts[:, None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mixcodec.entropy.coder import SymbolReader, frequencies_to_model, symbols_to_bytes, weights_to_frequencies
-from mixcodec.entropy.model import ENTROPY_MODELS, Codes, EntropyModel, check_codes, from_order, in_order
+from mixcodec.entropy.model import ENTROPY_MODELS, Codes, Counts, EntropyModel, check_codes, from_order, in_order
 
 
 @ENTROPY_MODELS.register("uniform")
@@ -28,8 +28,8 @@ class Uniform(EntropyModel):
         symbols = in_order(codes).tolist()
         return symbols_to_bytes(symbols, [self._model] * len(symbols))
 
-    def decode(self, data: bytes, frames: int, channels: int, codebooks: int) -> Codes:
+    def decode(self, data: bytes, counts: Counts, channels: int, codebooks: int) -> Codes:
         reader = SymbolReader(data)
-        symbols = [reader.take(self._model) for _ in range(frames * channels * codebooks)]
+        symbols = [reader.take(self._model) for _ in range(int(counts.sum()) * channels)]
         reader.finish()
-        return from_order(symbols, frames, channels, codebooks)
+        return from_order(symbols, counts, channels, codebooks)

@@ -50,7 +50,9 @@ def measure(model: EntropyModel, packets: Sequence[Codes]) -> tuple[int, float, 
     start = time.process_time()
     coded = model.encode_packets(packets)
     middle = time.process_time()
-    back = model.decode_packets(coded, [codes.shape[1] for codes in packets], 1, packets[0].shape[2])
+    books = packets[0].shape[2]
+    counts = [np.full(codes.shape[1], books) for codes in packets]
+    back = [model.decode(data, count, 1, books) for data, count in zip(coded, counts, strict=True)]
     end = time.process_time()
     if not all(np.array_equal(a, b) for a, b in zip(packets, back, strict=True)):
         raise AssertionError(f"{model.kind}: the codes do not come back")
