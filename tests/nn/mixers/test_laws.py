@@ -44,13 +44,19 @@ CAUSAL = [
     {"kind": "mixed_span", "window": 3, "span": 9, "layer": 1, "layers": 2},
     {"kind": "conv_attention", "kernel": 4, "dilation": 2},
     {"kind": "conv_attention", "kernel": 3, "shift": 5},
+    {"kind": "gated_attention", "size": 8, "chunk": 6, "kernel": 5},
+    {"kind": "overlapping", "window": 5, "overlap": 3},
+    {"kind": "overlapping", "window": 5, "overlap": 0, "shift": 2},
 ]
 RANKED = [{"kind": kind} for kind in ("separable", "gated_convolution", "large_kernel_qkv", "focal", "mixed_convolution")]
 RANKED += [{"kind": "shift"}, {"kind": "additive"}, {"kind": "decay_attention"}]
 RANKED += [{"kind": "mixed_span"}, {"kind": "mixed_span", "window": 2, "layer": 1, "layers": 2}]
 RANKED += [{"kind": "conv_attention", "kernel": 3}, {"kind": "conv_attention", "kernel": 3, "dilation": 2, "shift": 4}]
+RANKED += [{"kind": "gated_attention", "size": 8, "chunk": 4, "kernel": 3}]
+RANKED += [{"kind": "overlapping", "window": 4, "overlap": 1}, {"kind": "overlapping", "window": 4, "overlap": 0, "shift": 2}]
 NEVER = [{"kind": "global_filter", "size": 8}, {"kind": "dct", "bands": 3}, {"kind": "wavelet", "levels": 2}, {"kind": "outlook"}]
 NEVER += [{"kind": "global_attention"}, {"kind": "global_attention", "registers": 0}]
+NEVER += [{"kind": "aggregated", "pool": 4}, {"kind": "dual_token", "tokens": 3}]
 CENTRED = [config | {"causal": False, "rank": rank} for config in RANKED for rank in (1, 2)]
 CENTRED += [config | {"rank": rank} for config in NEVER for rank in (1, 2)]
 CENTRED += [{"kind": kind, "causal": False} for kind in ("pooling", "fsmn", "conformer", "linear_attention")]
@@ -58,7 +64,8 @@ CENTRED += [{"kind": "fourier"}, {"kind": "adaptive_filter"}]
 SIZED = [{"kind": kind, "causal": False} for kind in ("random", "mixer_mlp", "nin_gating")]
 GRIDS = {1: (LENGTH,), 2: (7, 9), 3: (3, 4, 5)}
 HOMES = {"fourier": "fourier", "global_filter": "spectral", "adaptive_filter": "spectral", "dct": "cosine"}
-HOMES |= {"wavelet": "wavelet", "outlook": "outlook", "global_attention": "global_attention"}
+HOMES |= {"wavelet": "wavelet", "outlook": "outlook", "global_attention": "global_attention", "aggregated": "aggregated"}
+HOMES |= {"dual_token": "dual_token"}
 
 
 def build(config, channels=CHANNELS):
@@ -217,7 +224,10 @@ GROUPS = {
     "convolutions": [c for c in CAUSAL if c["kind"] in ("convolution", "separable", "gated_convolution", "conformer", "shift")],
     "modulations": [c for c in CAUSAL if c["kind"] in ("focal", "fsmn", "large_kernel_qkv", "mixed_convolution", "additive")],
     "perceptrons": [c for c in CAUSAL if c["kind"] in ("random", "pooling", "mixer_mlp", "nin_gating")],
-    "attention": [c for c in CAUSAL if "attention" in c["kind"] or c["kind"] == "mixed_span"],
+    "windows": [c for c in CAUSAL if c["kind"] in ("gated_attention", "overlapping")],
+    "attention": [
+        c for c in CAUSAL if c["kind"] in ("attention", "decay_attention", "linear_attention", "mixed_span", "conv_attention")
+    ],
     "ssm": [{"kind": "ssm", "states": 4}],
     "ssd": [{"kind": "ssd", "states": 4}],
     "lmu": [{"kind": "lmu", "order": 4, "window": 9}],

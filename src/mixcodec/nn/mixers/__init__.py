@@ -1,6 +1,7 @@
 """Token mixers: one file a family."""
 
 from mixcodec.nn.mixers.additive import Additive
+from mixcodec.nn.mixers.aggregated import Aggregated
 from mixcodec.nn.mixers.attention import Attention
 from mixcodec.nn.mixers.base import MIXERS, Mixer
 from mixcodec.nn.mixers.conformer import Conformer
@@ -8,10 +9,12 @@ from mixcodec.nn.mixers.conv_attention import ConvAttention
 from mixcodec.nn.mixers.convolution import Convolution
 from mixcodec.nn.mixers.cosine import Dct
 from mixcodec.nn.mixers.decay_attention import DecayAttention
+from mixcodec.nn.mixers.dual_token import DualToken
 from mixcodec.nn.mixers.ffn_attention import LargeKernelQkv
 from mixcodec.nn.mixers.focal import Focal
 from mixcodec.nn.mixers.fourier import Fourier
 from mixcodec.nn.mixers.fsmn import Fsmn
+from mixcodec.nn.mixers.gated_attention import GatedAttention
 from mixcodec.nn.mixers.gated_convolution import GatedConvolution
 from mixcodec.nn.mixers.gla import Gla
 from mixcodec.nn.mixers.global_attention import GlobalAttention, MixedSpan
@@ -20,6 +23,7 @@ from mixcodec.nn.mixers.lmu import Lmu
 from mixcodec.nn.mixers.matrix import mixing_matrix, value_matrix
 from mixcodec.nn.mixers.mixed_convolution import MixedConvolution
 from mixcodec.nn.mixers.outlook import Outlook
+from mixcodec.nn.mixers.overlapping import Overlapping
 from mixcodec.nn.mixers.pooling import Pooling
 from mixcodec.nn.mixers.retention import Retention
 from mixcodec.nn.mixers.separable import Separable
@@ -34,15 +38,18 @@ __all__ = [
     "MIXERS",
     "AdaptiveFilter",
     "Additive",
+    "Aggregated",
     "Attention",
     "Conformer",
     "ConvAttention",
     "Convolution",
     "Dct",
     "DecayAttention",
+    "DualToken",
     "Focal",
     "Fourier",
     "Fsmn",
+    "GatedAttention",
     "GatedConvolution",
     "Gla",
     "GlobalAttention",
@@ -57,6 +64,7 @@ __all__ = [
     "MixerMlp",
     "NinGating",
     "Outlook",
+    "Overlapping",
     "Pooling",
     "Random",
     "Retention",

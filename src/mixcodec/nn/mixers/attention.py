@@ -1,5 +1,7 @@
 """Causal attention over a sliding window, and rotary positions."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 
@@ -35,6 +37,40 @@ def rotate_places(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     return torch.cat([rotate(part, places[:, i]) for i, part in enumerate(x.chunk(places.shape[1], -1))], -1)
 
 
+class Recent(NamedTuple):
+    """A block's queries (B, T, ..), the keys and values that they may look back at (B, past + T, ..), how far behind a query
+    a key is (T, past + T), which keys are there (B, past + T), and the state after them. A long block comes as bands: T is
+    then a band's length and B counts all bands; `size` is for cutting what else belongs to the queries.
+    """
+
+    queries: torch.Tensor
+    keys: torch.Tensor
+    values: torch.Tensor
+    behind: torch.Tensor
+    real: torch.Tensor
+    size: int
+    keep: State
+
+
+def no_past(like: torch.Tensor, batch: int, past: int, keys: int, values: int) -> State:
+    """The state of `look_back` before the first token, for keys and values of so many channels."""
+    sizes = {"key": keys, "value": values}
+    return {name: like.new_zeros(batch, past, size) for name, size in sizes.items()} | {"real": like.new_zeros(batch, past)}
+
+
+def look_back(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, state: State, past: int) -> Recent:
+    """What the next tokens' queries, keys and values (B, T, C) see together with the `past` tokens in the state."""
+    length = q.shape[1]
+    k = torch.cat([state["key"].to(k.dtype), k], 1)
+    v = torch.cat([state["value"].to(v.dtype), v], 1)
+    real = torch.cat([state["real"].to(q.dtype), torch.ones_like(q[..., 0])], 1)
+    keep = {"key": k[:, -past:], "value": v[:, -past:], "real": real[:, -past:]}
+    size = band_size(length, past)
+    q, k, v, real = band(q, 0, size), *(band(part, past, size) for part in (k, v, real))
+    key_at = torch.arange(k.shape[1], device=q.device)
+    return Recent(q, k, v, key_at[past:, None] - key_at[None, :], real, size, keep)
+
+
 @MIXERS.register("attention")
 class Attention(Mixer):
     """Multi-head attention in which a token sees itself and the `window` tokens before it, with rotary positions.
@@ -60,8 +96,7 @@ class Attention(Mixer):
         self.out = torch.nn.Linear(channels, channels, bias=False)
 
     def initial_state(self, batch: int) -> State:
-        past = self.out.weight.new_zeros(batch, self.window, self.channels)
-        return {"key": past, "value": past.clone(), "real": past[..., 0].clone()}
+        return no_past(self.out.weight, batch, self.window, self.channels, self.channels)
 
     def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         queries, keys, values, _, allowed, keep = self._look(x, state)
@@ -75,18 +110,10 @@ class Attention(Mixer):
         band's length and B counts all bands.
         """
         q, k, v = self.qkv(x).chunk(3, -1)
-        k = torch.cat([state["key"].to(k.dtype), k], 1)
-        v = torch.cat([state["value"].to(v.dtype), v], 1)
-        real = torch.cat([state["real"].to(q.dtype), torch.ones_like(q[..., 0])], 1)
-        keep = {"key": k[:, -self.window :], "value": v[:, -self.window :], "real": real[:, -self.window :]}
-        size = band_size(x.shape[1], self.window)
-        q, k, v, real = band(q, 0, size), *(band(part, self.window, size) for part in (k, v, real))
+        q, k, v, behind, real, _, keep = look_back(q, k, v, state, self.window)
         key_at = torch.arange(k.shape[1], device=x.device)
-        query_at = key_at[self.window :]
-        behind = query_at[:, None] - key_at[None, :]
         seen = ((behind >= 0) & (behind <= self.window)).to(q.dtype)
-        queries = rotate(self._split(q), query_at)
-        keys = rotate(self._split(k), key_at)
+        queries, keys = rotate(self._split(q), key_at[self.window :]), rotate(self._split(k), key_at)
         return queries, keys, self._split(v), behind, seen * real[:, None, None], keep
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:

@@ -55,6 +55,13 @@ def grid_places(grid: Sequence[int]) -> torch.Tensor:
     return torch.cartesian_prod(*(torch.arange(n) for n in grid)).reshape(-1, len(grid))
 
 
+def pool_grid(x: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+    """(B, *grid, C) -> (B, N, C): the means of `counts` regions along each axis, rank 1 or 2."""
+    y = x.movedim(-1, 1)
+    y = F.adaptive_avg_pool1d(y, counts[0]) if len(counts) == 1 else F.adaptive_avg_pool2d(y, (counts[0], counts[1]))
+    return y.flatten(2).mT
+
+
 def neighbours(x: torch.Tensor, kernel: int, dilation: int = 1, centred: bool = True) -> torch.Tensor:
     """(B, *grid, C) -> (B, *grid, kernel^rank, C): the tokens in a convolution's window around each, zeros outside.
 
