@@ -1,5 +1,6 @@
 """What every quantizer promises."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -17,10 +18,24 @@ class Quantized(NamedTuple):
 
 
 class Quantizer(torch.nn.Module):
-    """z (B, T, C) <-> codes (B, T, K), K `codebooks` of `size` entries. `start` fits the codebooks to data first."""
+    """z (B, T, C) <-> codes (B, T, K), K `codebooks` of `size` entries. `start` fits the codebooks to data first.
+
+    A frame's codes depend on that frame alone, unless a codebook states a stride of several frames: then these share one
+    code, which stands in the code array once a frame, and a block of z or of codes has to begin at a multiple of `stride`.
+    """
 
     codebooks: int
     size: int
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of each codebook, how many frames share a code, (K,): its codes cost log2(size) / stride bits a frame."""
+        return (1,) * self.codebooks
+
+    @property
+    def stride(self) -> int:
+        """The frames after which all codebooks begin a new code together."""
+        return math.lcm(*self.strides)
 
     def forward(self, z: torch.Tensor, active: torch.Tensor | None = None) -> Quantized:
         """Quantizes; in training also learns. `active` (B,): how many codebooks each item may use (all if None)."""

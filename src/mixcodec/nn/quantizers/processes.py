@@ -19,3 +19,9 @@ def take_from_first(tensor: torch.Tensor) -> None:
     """The tensor, in place, becomes that of the first process."""
     if together():
         torch.distributed.broadcast(tensor, 0)
+
+
+def most_of_processes(statistics: torch.Tensor) -> None:
+    """The tensor, in place, becomes its maximum over all processes."""
+    if together():
+        torch.distributed.all_reduce(statistics, torch.distributed.ReduceOp.MAX)

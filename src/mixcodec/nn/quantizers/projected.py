@@ -2,22 +2,21 @@
 
 import functools
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
 from mixcodec.nn.quantizers.base import Quantized, Quantizer
-from mixcodec.nn.quantizers.processes import sum_over_processes
+from mixcodec.nn.quantizers.use import count_use, perplexity_share
 
-DECAY = 0.99  # of the counts of use, a training step
-
-Method = Callable[["Projected", torch.Tensor], torch.Tensor]
+Part = TypeVar("Part", bound=Quantizer)
 
 
-def in_float32(method: Method) -> Method:
+def in_float32(method: Callable[[Part, torch.Tensor], torch.Tensor]) -> Callable[[Part, torch.Tensor], torch.Tensor]:
     """The method computes in float32 inside mixed precision too: codes must not depend on how a model is run."""
 
     @functools.wraps(method)
-    def run(self: "Projected", x: torch.Tensor) -> torch.Tensor:
+    def run(self: Part, x: torch.Tensor) -> torch.Tensor:
         if torch.compiler.is_compiling():  # an exported graph has no mixed precision
             return method(self, x)
         with torch.autocast(x.device.type, enabled=False):
@@ -69,10 +68,7 @@ class Projected(Quantizer):
 
     def _learn(self, x: torch.Tensor, codes: torch.Tensor, kept: torch.Tensor) -> None:
         """Learns by statistics from x (M, dim) and its codes (M, K), of which `kept` (M, K) are in use."""
-        first = self.size * torch.arange(self.codebooks, device=codes.device)
-        count = torch.bincount((codes + first)[kept], minlength=self.count.numel()).to(self.count)
-        sum_over_processes(count)
-        self.count.lerp_(count.view_as(self.count), 1 - DECAY)
+        count_use(self.count, codes, kept)
 
     def forward(self, z: torch.Tensor, active: torch.Tensor | None = None) -> Quantized:
         with torch.autocast(z.device.type, enabled=False):
@@ -94,9 +90,7 @@ class Projected(Quantizer):
 
     def usage(self) -> torch.Tensor:
         """Perplexity of the running counts as a share of the size, in (0, 1], (K,)."""
-        count = self.count.view(self.codebooks, self.size)
-        p = count / count.sum(-1, keepdim=True)
-        return (torch.exp(-(p * (p + 1e-10).log()).sum(-1)) / self.size).clamp(max=1)
+        return perplexity_share(self.count.view(self.codebooks, self.size))
 
     @in_float32
     def vectors_to_codes(self, z: torch.Tensor) -> torch.Tensor:

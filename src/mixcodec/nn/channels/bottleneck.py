@@ -1,0 +1,64 @@
+"""Any quantizer as a layer: what a channel mixer says, in codes."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+
+from mixcodec.errors import ConfigError
+from mixcodec.nn.channels.base import CHANNELS, ChannelMixer
+from mixcodec.nn.quantizers import QUANTIZERS
+
+
+class _WithLoss(torch.autograd.Function):
+    """y as it is; its gradient brings that of `loss` along, as if the loss were part of what is minimised."""
+
+    @staticmethod
+    def forward(ctx: Any, y: torch.Tensor, loss: torch.Tensor) -> torch.Tensor:
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return gradients[0], gradients[0].new_ones(())
+
+
+@CHANNELS.register("bottleneck")
+class Bottleneck(ChannelMixer):
+    """quantizer(channel(x)): (..., C) -> (..., C), by way of a few codes a token.
+
+    Tamkin et al., 2023, Codebook Features: Sparse and Discrete Interpretability for Neural Networks. `quantizer` is
+    any one of that family whose codes depend on one token alone. Its loss, `weight` times, joins whatever is minimised when
+    the gradient comes back, so a block need not know of it. `codes` reads what is in the codes, `force` says what they say.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        channel: Mapping[str, Any] | str = "mlp",
+        quantizer: Mapping[str, Any] | str = "codebook_features",
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
+            raise ConfigError(f"channel mixer 'bottleneck': weight is {weight!r}, but must be a number from 0 up")
+        self.channel = CHANNELS.build(channel, channels=channels)
+        self.quantizer = QUANTIZERS.build(quantizer, channels=channels)
+        if self.quantizer.stride > 1:
+            kind = quantizer if isinstance(quantizer, str) else quantizer["kind"]
+            raise ConfigError(f"channel mixer 'bottleneck': a token has to be coded alone, which {kind!r} does not do")
+        self.weight = weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.channel(x)
+        if torch.compiler.is_compiling():
+            return self.force(self.quantizer.vectors_to_codes(y))
+        quantized = self.quantizer(y.reshape(1, -1, y.shape[-1]))
+        return cast(torch.Tensor, _WithLoss.apply(quantized.vectors, self.weight * quantized.loss)).view_as(y)
+
+    def codes(self, x: torch.Tensor) -> torch.Tensor:
+        """Codes (..., K) of tokens x (..., C)."""
+        return self.quantizer.vectors_to_codes(self.channel(x))
+
+    def force(self, codes: torch.Tensor) -> torch.Tensor:
+        """What the block is told (..., C) where the codes are `codes` (..., k)."""
+        return self.quantizer.codes_to_vectors(codes)
