@@ -102,7 +102,7 @@ class Attention(Mixer):
         queries, keys, values, _, allowed, keep = self._look(x, state)
         mask = FAR * (1 - allowed)  # a number, not a bool: its exported graph is much faster
         y = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        return self.out(unband(y.transpose(1, 2).flatten(2), len(x), x.shape[1])), keep
+        return self.out(unband(y.transpose(1, 2).flatten(2), x.shape[0], x.shape[1])), keep
 
     def _look(self, x: torch.Tensor, state: State) -> Look:
         """Rotated queries (B, H, T, D) and keys, values (B, H, window + T, D), how far a key is behind a query (T, window + T),

@@ -63,7 +63,7 @@ class DecayAttention(Attention):
         near = behind.clamp(0, self.window)
         decay = self.table[:, near] if self.mask == "elementwise" else self.decay(near.float().square())
         y = self._attend(queries, keys, values, decay, FAR * (1 - allowed))
-        return self.out(unband(y, len(x), x.shape[1])), keep
+        return self.out(unband(y, x.shape[0], x.shape[1])), keep
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.causal:

@@ -103,7 +103,8 @@ class Overlapping(TwoForms):
         """Queries (.., Q, C) at keys (.., K, C) by `distance`, an index (Q, K), where `allowed` (.., 1, Q or 1, K)."""
         q, k, v = (split_heads(part, self.heads).transpose(-2, -3) for part in (q, k, v))
         mask = self.distance[:, distance] + FAR * (1 - allowed.to(q.dtype))
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(-2, -3).flatten(-2)
+        weights = (q @ k.mT * q.shape[-1] ** -0.5 + mask).softmax(-1)
+        return (weights @ v).transpose(-2, -3).flatten(-2)
 
     def _so_far(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         phase = state["phase"].to(x.device) + torch.arange(x.shape[1], device=x.device)
@@ -118,7 +119,7 @@ class Overlapping(TwoForms):
         y = self._attend(recent.queries, recent.keys, recent.values, distance, allowed[:, None])
         last = phase[:, -1:] + 1
         last = last - self.window * (last / self.window).floor()
-        return unband(y, len(x), x.shape[1]), scoped("near", recent.keep) | {"phase": last}
+        return unband(y, x.shape[0], x.shape[1]), scoped("near", recent.keep) | {"phase": last}
 
     def _around(self, x: torch.Tensor) -> torch.Tensor:
         grid, rank = x.shape[1:-1], x.ndim - 2

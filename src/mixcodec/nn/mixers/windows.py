@@ -6,6 +6,7 @@ is in their state; here nothing is kept. All shapes are functions of the block's
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +41,7 @@ def merge(y: torch.Tensor, grid: Sequence[int], size: int, shift: int = 0) -> to
     rank, counts = len(grid), window_counts(grid, size, shift)
     y = y.unflatten(2, [size] * rank).unflatten(1, counts)
     y = y.permute(0, *(axis for i in range(rank) for axis in (1 + i, 1 + rank + i)), -1)
-    y = y.reshape(len(y), *(count * size for count in counts), y.shape[-1])
+    y = y.reshape(y.shape[0], *(count * size for count in counts), y.shape[-1])
     return y[(slice(None), *(slice(shift, shift + n) for n in grid))]
 
 
@@ -93,13 +94,18 @@ def band(x: torch.Tensor, past: int, size: int) -> torch.Tensor:
     if not size:
         return x
     count = -(-(x.shape[1] - past) // size)
-    x = torch.cat([x, x.new_zeros(len(x), past + count * size - x.shape[1], *x.shape[2:])], 1)
+    x = torch.cat([x, x.new_zeros(x.shape[0], past + count * size - x.shape[1], *x.shape[2:])], 1)
     return x.unfold(1, past + size, size).movedim(-1, 2).flatten(0, 1)
 
 
 def unband(y: torch.Tensor, batch: int, length: int) -> torch.Tensor:
     """Back from bands (B * N, size, ..) without past to (B, T, ..)."""
-    return y if y.shape[1] == length and len(y) == batch else y.reshape(batch, -1, *y.shape[2:])[:, :length]
+    return y if y.shape[1] == length and y.shape[0] == batch else y.reshape(batch, -1, *y.shape[2:])[:, :length]
+
+
+def latest(memory: torch.Tensor, new: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """The memory (B, M, ..) after the first `count` (B, 1) of `new` (B, N, ..) have come: the last M of all."""
+    return take(torch.cat([memory.to(new.dtype), new], 1), count + torch.arange(memory.shape[1], device=new.device))
 
 
 def take(x: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
@@ -108,8 +114,18 @@ def take(x: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
     return x.gather(1, index)
 
 
+class Split(NamedTuple):
+    """The N groups of a stream in which a block's tokens are, from the unfinished one on, and the state after the block."""
+
+    groups: torch.Tensor  # (B, N, size, C), zeros after the end
+    others: torch.Tensor  # (B, N, size, C'), what is not kept: zeros before the block too
+    full: torch.Tensor  # (B, 1), how many of the groups are full, whole numbers
+    place: torch.Tensor  # (B, T), at which of the N * size places the block's tokens are
+    after: State
+
+
 class Groups:
-    """The groups of `size` tokens of a stream of (B, T, C) numbers in float32, the unfinished one in the state.
+    """The groups of `size` tokens of a stream of (B, T, C) numbers, the unfinished one in the state.
 
     State: `past`, the last size - 1 tokens, and `phase`, how many of them are of the unfinished group.
     """
@@ -119,24 +135,25 @@ class Groups:
 
     def initial_state(self, batch: int, like: torch.Tensor) -> State:
         past = like.new_zeros(batch, self.size - 1, self.channels)
-        return {"past": past, "phase": like.new_zeros(batch, 1, dtype=torch.float32)}
+        return {"past": past, "phase": torch.zeros(batch, 1, device=like.device)}
 
-    def split(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, State]:
-        """Takes the next tokens (B, T, C) and says in which groups they are.
-
-        Returns the N groups from the unfinished one on (B, N, size, C), zeros after the end; how many of their tokens are
-        there (B, 1) and how many of the groups are full (B, 1); at which of the N * size places the new tokens are (B, T);
-        and the state after them.
-        """
+    def split(self, x: torch.Tensor, others: torch.Tensor, state: State) -> Split:
+        """Lays the next tokens (B, T, C), and numbers of theirs that no later block needs, (B, T, C'), into groups."""
         size, length = self.size, x.shape[1]
         count = (length + 2 * size - 2) // size
         phase = state["phase"].to(x.device).round().long()
-        past = torch.cat([state["past"].to(x.dtype), x], 1)
         place = torch.arange(count * size, device=x.device)[None] + (size - 1 - phase)
-        padded = torch.cat([past, x.new_zeros(len(x), count * size, x.shape[2])], 1)
+        past = torch.cat([state["past"].to(x.dtype), x], 1)
+        before = others.new_zeros(x.shape[0], size - 1, others.shape[2])
+        laid = []
+        for part in (past, torch.cat([before, others], 1)):
+            ended = torch.cat([part, part.new_zeros(x.shape[0], count * size, part.shape[2])], 1)
+            laid.append(take(ended, place).reshape(x.shape[0], count, size, part.shape[2]))
         total = phase + length
-        groups = take(padded, place).reshape(len(x), count, size, x.shape[2])
-        groups = groups * (torch.arange(count * size, device=x.device)[None] < total).reshape(len(x), count, size, 1).to(x.dtype)
         full = total // size
-        after = {"past": past[:, past.shape[1] - size + 1 :], "phase": (total - full * size).float()}
-        return groups, total, full, torch.arange(length, device=x.device)[None] + phase, after
+        after = {"past": past[:, length:], "phase": (total - full * size).to(torch.float32)}
+        return Split(laid[0], laid[1], full, torch.arange(length, device=x.device)[None] + phase, after)
+
+    def join(self, y: torch.Tensor, split: Split) -> torch.Tensor:
+        """The block's tokens (B, T, C) out of y (B, N, size, C)."""
+        return take(y.flatten(1, 2), split.place)
