@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mixcodec.audio import read_audio, write_audio
-    from mixcodec.bitstream import read_mxc, write_mxc
     from mixcodec.errors import MixcodecError
-    from mixcodec.runtime import Codec, load
+    from mixcodec.runtime import Codec, load, read_mxc, write_mxc
     from mixcodec.tokens import Tokens
 
 __version__ = "0.1.0"
@@ -32,9 +31,9 @@ _HOMES = {
     "Tokens": "mixcodec.tokens",
     "load": "mixcodec.runtime",
     "read_audio": "mixcodec.audio",
-    "read_mxc": "mixcodec.bitstream",
+    "read_mxc": "mixcodec.runtime",
     "write_audio": "mixcodec.audio",
-    "write_mxc": "mixcodec.bitstream",
+    "write_mxc": "mixcodec.runtime",
 }
 
 

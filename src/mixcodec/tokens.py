@@ -125,10 +125,11 @@ def check_code_values(codes: NDArray[Any], size: int) -> None:
         return
     if codes.min() < ABSENT or codes.max() >= size:
         raise TokensError(f"codes must lie in 0..{size - 1}, not {codes.min()}..{codes.max()}")
-    rows = codes.reshape(-1, *codes.shape[-2:])
-    counts = (rows[0] != ABSENT).sum(-1)
-    if (counts < 1).any() or not np.array_equal(rows != ABSENT, np.broadcast_to(np.arange(codes.shape[-1]) < counts[:, None], rows.shape)):
-        raise TokensError("codes may be absent (-1) only at the end of a frame, in all channels alike")
+    there = codes.reshape(-1, *codes.shape[-2:]) != ABSENT
+    counts = there[0].sum(-1)
+    expected = np.arange(codes.shape[-1]) < counts[:, None]
+    if (counts < 1).any() or not np.array_equal(there, np.broadcast_to(expected, there.shape)):
+        raise TokensError(f"codes may be absent ({ABSENT}) only at the end of a frame, in all channels alike")
 
 
 class EncoderStream(Protocol):

@@ -1,205 +1,174 @@
-"""The `.mxc` file: a header, the packed codes, a checksum over both. The specification is docs/bitstream.md.
-
-Reader and writer go block by block; whatever is written sits in a temporary file until it is whole, and whatever is
-read has passed its checksum before the first code is handed out.
-"""
+"""Tokens <-> `.mxc` files."""
 
 from __future__ import annotations
 
-import os
-import zlib
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from io import BytesIO
-from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mixcodec.bitstream.bits import pack, packed_bytes, unpack
-from mixcodec.bitstream.header import CHECKSUM_BYTES, MAX_HEADER_BYTES, MAX_RATIO, Header, parse_header
-from mixcodec.errors import BitstreamError
-from mixcodec.files import COPY_BYTES, PathLike, atomic_output, display_name, seekable_input, temporary_file
-from mixcodec.tokens import Tokens, code_bits
+from mixcodec.bitstream.coding import codes_to_payload, coding_for, payload_to_codes, usable_codings
+from mixcodec.bitstream.header import FIRST_WITH_TABLES, MAX_PACKET_CODES, MAX_RATIO, Header
+from mixcodec.bitstream.packet import Layout
+from mixcodec.bitstream.reader import MxcReader, Packet
+from mixcodec.bitstream.writer import MxcWriter
+from mixcodec.entropy import ENTROPY_MODELS, KINDS, EntropyModel, Tables
+from mixcodec.entropy.model import Codes
+from mixcodec.errors import BitstreamError, ModelError, TokensError
+from mixcodec.files import PathLike, atomic_output, display_name, seekable_input
+from mixcodec.tokens import ABSENT, Tokens
 
-Codes = NDArray[np.int64]
+PACKET_FRAMES = 160
+"""Frames of a packet where nothing else is asked for: 3.2 s at 50 Hz."""
+TRIAL_PACKETS = 4
+"""So many packets, evenly over the signal, are coded to find out which coding takes the fewest bytes."""
 
-SPOOL_BYTES = 1 << 20
-"""Packed codes beyond this wait on disk, not in memory."""
+TablesFor = Callable[[Header], Tables | None]
+"""The entropy tables of the model that made a file, if they are at hand."""
 
 
-class MxcWriter:
-    """Writes codes into an open file as they come; the header, which needs the final length, is made at the end.
+def packet_frames_for(channels: int, codebooks: int, wanted: int = PACKET_FRAMES) -> int:
+    """Frames of a packet, at most `wanted`, such that it holds no more codes than the format allows."""
+    return max(1, min(wanted, MAX_PACKET_CODES // (channels * codebooks)))
+
+
+def layout_of(codes: Codes) -> Layout:
+    """How the codes (C, t, k) of a packet lie in its frames.
+
+    Raises:
+        TokensError: a frame has more codes than one before it, or two fewer.
+    """
+    counts = (codes[0] != ABSENT).sum(-1)
+    fewest = int(counts.min())
+    more = int((counts > fewest).sum())
+    if not np.array_equal(counts, fewest + (np.arange(len(counts)) < more)):
+        raise TokensError(
+            "frames with fewer codes than others lie so that packets cannot hold them; keep the same codebooks everywhere"
+        )
+    return Layout(len(counts), fewest, more)
+
+
+def cheapest_coding(packets: Iterable[tuple[Codes, Layout]], codebook_size: int, tables: Tables | None) -> int:
+    """The number of the coding that takes the fewest bytes for these packets; the lowest of equals."""
+    packets = list(packets)
+    spent = {}
+    for number in usable_codings(tables):
+        model = ENTROPY_MODELS.build(KINDS[number], size=codebook_size, tables=tables)
+        spent[number] = sum(len(codes_to_payload(model, codes, layout)) for codes, layout in packets)
+    return min(spent, key=lambda number: (spent[number], number))
+
+
+def usable_tables(tables: Tables | None, codebook_size: int, codebooks: int) -> Tables | None:
+    """`tables` if they are for such codes."""
+    return tables if tables and tables.size == codebook_size and len(tables.books) >= codebooks else None
+
+
+def tokens_to_bytes(tokens: Tokens, tables: Tables | None = None, metadata: Mapping[str, str] | None = None) -> bytes:
+    """The `.mxc` file of `tokens`, in the coding that takes the fewest bytes.
+
+    Codes of shape (1, T, K) come back from it as (T, K), and codebooks that no frame has do not come back.
 
     Args:
-        file: where the finished `.mxc` goes.
-        header: everything but `sample_count` and `frames`, which `finish` sets.
-    """
-
-    def __init__(self, file: BinaryIO, header: Header) -> None:
-        self._file = file
-        self._header = header
-        self._bits = code_bits(header.codebook_size)
-        self._waiting: Codes = np.zeros((header.channels, 0, header.codebooks), np.int64)
-        self._frames = 0
-        self._payload: BinaryIO = BytesIO()
-
-    def append(self, codes: Codes) -> None:
-        """Take the codes (*channels, t, K) of t more frames."""
-        shape = (self._header.channels, codes.shape[-2], self._header.codebooks)
-        self._frames += codes.shape[-2]
-        waiting = np.concatenate([self._waiting, codes.reshape(shape)], axis=1)
-        whole = waiting.shape[1] // 8 * 8  # eight frames always end on a byte
-        self._payload.write(pack(waiting[:, :whole].swapaxes(0, 1), self._bits))
-        self._waiting = waiting[:, whole:]
-        if isinstance(self._payload, BytesIO) and self._payload.tell() > SPOOL_BYTES:
-            spool = temporary_file()
-            spool.write(self._payload.getbuffer())
-            self._payload = spool
-
-    def finish(self, sample_count: int) -> Header:
-        """Write the file and return its header; `sample_count` is that of the original, per channel."""
-        with self._payload as payload:
-            payload.write(pack(self._waiting.swapaxes(0, 1), self._bits))
-            header = replace(self._header, sample_count=sample_count, frames=self._frames)
-            start = header.to_bytes()
-            checksum = zlib.crc32(start)
-            self._file.write(start)
-            payload.seek(0)
-            while block := payload.read(COPY_BYTES):
-                checksum = zlib.crc32(block, checksum)
-                self._file.write(block)
-            self._file.write(checksum.to_bytes(CHECKSUM_BYTES, "little"))
-        return header
-
-
-class MxcReader:
-    """Reads an open seekable `.mxc` file.
-
-    Attributes:
-        name: what messages call the file.
-        header: the parsed header.
-        file_bytes: size of the file.
+        tables: the entropy tables of the model that made the tokens: with them files are smaller.
+        metadata: UTF-8 keys and values to keep with them.
 
     Raises:
-        BitstreamError: it is not a `.mxc` file, is damaged, cut short, or has bytes to spare. All of the file but the
-            values of the codes is checked here.
+        BitstreamError: the tokens or the metadata break a limit of the format.
+        TokensError: see `layout_of`.
     """
-
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        self.name = name
-        self._file = file
-        self.file_bytes = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        if not self.file_bytes:
-            raise BitstreamError(f"{name}: is empty (0 bytes); give a .mxc file")
-        try:
-            self.header, self._start = parse_header(file.read(MAX_HEADER_BYTES))
-        except BitstreamError as error:
-            advice = "" if str(error).endswith("upgrade mixcodec") else "; give an intact file made by mixcodec encode"
-            raise type(error)(f"{name}: {error}{advice}") from None
-        expected = self._start + self.header.payload_bytes + CHECKSUM_BYTES
-        if self.file_bytes != expected:
-            how = "is cut short" if self.file_bytes < expected else "has bytes to spare"
-            raise BitstreamError(f"{name}: {how} ({self.file_bytes} bytes, not {expected}); get the whole file again")
-        self._verify()
-
-    def _verify(self) -> None:
-        self._file.seek(0)
-        checksum, left = 0, self.file_bytes - CHECKSUM_BYTES
-        while left:
-            block = self._file.read(min(left, COPY_BYTES))
-            if not block:
-                raise BitstreamError(f"{self.name}: shrank while it was read; get the whole file again")
-            checksum = zlib.crc32(block, checksum)
-            left -= len(block)
-        if self._file.read(CHECKSUM_BYTES) != checksum.to_bytes(CHECKSUM_BYTES, "little"):
-            raise BitstreamError(f"{self.name}: is damaged (its checksum does not match); get the file again")
-
-    def blocks(self, frames: int = 4096) -> Iterator[Codes]:
-        """Yield the codes in blocks (*channels, at most `frames`, K); `frames` is a multiple of 8.
-
-        Raises:
-            BitstreamError: a code is not below the codebook size, or the filling bits are not zero.
-        """
-        header, bits = self.header, code_bits(self.header.codebook_size)
-        width = header.channels * header.codebooks
-        self._file.seek(self._start)
-        for first in range(0, header.frames, frames):
-            count = min(frames, header.frames - first) * width
-            try:
-                flat = unpack(self._file.read(packed_bytes(count, bits)), count, bits)
-            except ValueError as error:
-                raise BitstreamError(f"{self.name}: is damaged ({error}); get the file again") from None
-            if flat.max() >= header.codebook_size:
-                raise BitstreamError(f"{self.name}: is damaged (a code is out of range); get the file again")
-            codes = flat.reshape(-1, header.channels, header.codebooks).swapaxes(0, 1)
-            yield codes[0] if header.channels == 1 else codes
-
-
-def tokens_to_bytes(tokens: Tokens) -> bytes:
-    """The `.mxc` file of `tokens`. Codes of shape (1, T, K) come back from it as (T, K).
-
-    Raises:
-        BitstreamError: the tokens break a limit of the format.
-    """
+    tables = usable_tables(tables, tokens.codebook_size, tokens.codebooks)
+    frames = packet_frames_for(tokens.channels, tokens.codebooks)
+    codes = tokens.codes.reshape(tokens.channels, tokens.frames, tokens.codebooks)
+    pieces = [codes[:, start : start + frames] for start in range(0, tokens.frames, frames)]
+    layouts = [layout_of(piece) for piece in pieces]
+    step = -(-len(pieces) // TRIAL_PACKETS) or 1
+    coding = cheapest_coding(list(zip(pieces, layouts, strict=True))[::step], tokens.codebook_size, tables)
+    usual = layouts[0] if layouts else Layout(frames, tokens.codebooks, 0)
     header = Header(
         model=tokens.model,
         fingerprint=tokens.fingerprint,
         sample_rate=tokens.sample_rate,
-        sample_count=tokens.sample_count,
         channels=tokens.channels,
-        frames=tokens.frames,
-        codebooks=tokens.codebooks,
+        codebooks=usual.codebooks,
+        more=usual.more if usual.frames == frames else 0,
+        most_codebooks=max([layout.codebooks + (layout.more > 0) for layout in layouts], default=tokens.codebooks),
         codebook_size=tokens.codebook_size,
         frame_rate=Fraction(tokens.frame_rate).limit_denominator(MAX_RATIO),
+        packet_frames=frames,
+        coding=coding,
+        tables=tables.fingerprint if tables and coding >= FIRST_WITH_TABLES else 0,
+        length=(tokens.sample_count, tokens.frames),
+        metadata=metadata or {},
     )
     file = BytesIO()
-    writer = MxcWriter(file, header)
-    writer.append(tokens.codes)
+    writer = MxcWriter(file, header, coding_for(header, tables))
+    for piece, layout in zip(pieces, layouts, strict=True):
+        writer.packet(piece, layout)
     writer.finish(tokens.sample_count)
     return file.getvalue()
 
 
-def bytes_to_tokens(data: bytes, name: str = "data") -> Tokens:
+def bytes_to_tokens(data: bytes, name: str = "data", tables_for: TablesFor | None = None) -> Tokens:
     """The tokens in the bytes of a `.mxc` file; `name` is what messages call it.
 
     Raises:
         BitstreamError: it is not a `.mxc` file, is damaged, cut short, or has bytes to spare.
+        ModelError: it is coded with tables of its model, which `tables_for` does not have.
     """
-    return _read_tokens(MxcReader(BytesIO(data), name))
+    return _read_tokens(MxcReader(BytesIO(data), name), tables_for)
 
 
-def write_mxc(path: PathLike, tokens: Tokens) -> None:
-    """Write `tokens` as a `.mxc` file (``-`` is standard output).
+def write_mxc(path: PathLike, tokens: Tokens, tables: Tables | None = None, metadata: Mapping[str, str] | None = None) -> None:
+    """Write `tokens` as a `.mxc` file (``-`` is standard output); see `tokens_to_bytes`.
 
     Raises:
-        BitstreamError: the tokens break a limit of the format.
+        BitstreamError, TokensError: the tokens break a limit of the format.
         FileError: the target cannot be written.
     """
+    data = tokens_to_bytes(tokens, tables, metadata)
     with atomic_output(path) as file:
-        file.write(tokens_to_bytes(tokens))
+        file.write(data)
 
 
-def read_mxc(path: PathLike) -> Tokens:
-    """Read a whole `.mxc` file (``-`` is standard input).
+def read_mxc(path: PathLike, tables_for: TablesFor | None = None) -> Tokens:
+    """Read a whole `.mxc` file (``-`` is standard input); see `bytes_to_tokens`.
 
     Raises:
-        FileError, BitstreamError: it cannot be opened, or is not an intact `.mxc` file.
+        FileError, BitstreamError, ModelError: it cannot be opened, is not an intact `.mxc` file, or its model's tables lack.
     """
     with seekable_input(path) as file:
-        return _read_tokens(MxcReader(file, display_name(path)))
+        return _read_tokens(MxcReader(file, display_name(path)), tables_for)
 
 
-def _read_tokens(reader: MxcReader) -> Tokens:
+def decoded_packets(reader: MxcReader, coding: EntropyModel, packets: Iterable[Packet]) -> Iterator[Codes]:
+    """The codes (C, t, most codebooks of the file) of each of the packets, ABSENT where a frame has none.
+
+    Raises:
+        BitstreamError: a payload is not one of any codes.
+    """
     header = reader.header
-    shape = () if header.channels == 1 else (header.channels,)
-    codes = np.concatenate([np.zeros((*shape, 0, header.codebooks), np.int64), *reader.blocks()], axis=-2)
+    for packet in packets:
+        try:
+            codes = payload_to_codes(coding, packet.payload, header.channels, packet.layout)
+        except BitstreamError as error:
+            raise reader.bad(str(error)) from None
+        lacking = header.most_codebooks - codes.shape[2]
+        yield np.pad(codes, ((0, 0), (0, 0), (0, lacking)), constant_values=ABSENT) if lacking else codes
+
+
+def _read_tokens(reader: MxcReader, tables_for: TablesFor | None) -> Tokens:
+    header, end = reader.header, reader.verify()
+    try:
+        coding = coding_for(header, tables_for(header) if tables_for else None)
+    except (BitstreamError, ModelError) as error:
+        raise type(error)(f"{reader.name}: {error}") from None
+    none = np.zeros((header.channels, 0, header.most_codebooks), np.int64)
+    codes = np.concatenate([none, *decoded_packets(reader, coding, reader.packets())], axis=1)
     return Tokens(
-        codes=codes,
+        codes=codes[0] if header.channels == 1 else codes,
         frame_rate=float(header.frame_rate),
-        sample_count=header.sample_count,
+        sample_count=end.sample_count,
         sample_rate=header.sample_rate,
         codebook_size=header.codebook_size,
         model=header.model,

@@ -1,126 +1,166 @@
-"""The header of a `.mxc` file, version 1. The specification is docs/bitstream.md."""
+"""The header of a `.mxc` file, version 2. The specification is docs/bitstream.md."""
 
 from __future__ import annotations
 
+import binascii
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from mixcodec.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
-from mixcodec.bitstream.bits import packed_bytes
+from mixcodec.bitstream.varint import Fields, varint
 from mixcodec.errors import BitstreamError, NewerVersionError
-from mixcodec.tokens import MODEL_NAME, code_bits
+from mixcodec.tokens import FINGERPRINT, MODEL_NAME, code_bits
 
 MAGIC = b"mxc"
-VERSION = 1
+VERSION = 2
+LENGTH_KNOWN = 1
+"""The only flag: the header says how long the signal is; without it the end record does."""
+CHECK_BYTES = 2
 FINGERPRINT_BYTES = 16
-CHECKSUM_BYTES = 4
-MAX_HEADER_BYTES = 160
-"""No valid header is longer, so nobody has to read further to parse one."""
 
 MAX_CODEBOOKS = 64
 MAX_CODEBOOK_SIZE = 1 << 16
 MAX_SAMPLES = 1 << 48
 MAX_FRAMES = 1 << 40
 MAX_RATIO = 1 << 20
+MAX_PACKET_FRAMES = 1 << 12
+MAX_PACKET_CODES = 1 << 18
+"""Of all frames, channels and codebooks of one packet: what a reader has to hold at once."""
+MAX_CODINGS = 1 << 8
+FIRST_WITH_TABLES = 3
+"""Codings of this number and above need the model's tables, and the header says which."""
+MAX_METADATA_BYTES = 1 << 16
+MAX_KEY_BYTES = 64
+MAX_HEADER_BYTES = MAX_METADATA_BYTES + 256
+"""No valid header is longer, so nobody has to read further to parse one."""
+
+USUAL_HEADER_BYTES = 256
+"""Enough for a header without much metadata: what is read first."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a `.mxc` file says about itself before its codes.
+    """What a `.mxc` file says about itself before its packets.
 
     Attributes:
         model: name of the model that made it.
         fingerprint: 32 hex digits, that model's exact weights.
         sample_rate: of the original signal, Hz.
-        sample_count: of the original signal, per channel.
         channels: of the original signal.
-        frames: T, frames of codes per channel.
-        codebooks: codes per frame.
+        codebooks: codes of a frame, in every regular packet.
+        more: in every regular packet so many frames, the first ones, have one code more.
+        most_codebooks: no frame of any packet has more codes.
         codebook_size: every code is below it.
         frame_rate: frames per second as an exact fraction, Hz.
+        packet_frames: frames of a regular packet; only the last packet may have fewer.
+        coding: number of the entropy model, see `mixcodec.entropy.KINDS`.
+        tables: CRC-32 of the tables that the coding uses; 0 where it uses none.
+        length: (samples per channel, frames), or None where only the end record knows.
+        metadata: UTF-8 keys and values.
     """
 
     model: str
     fingerprint: str
     sample_rate: int
-    sample_count: int
     channels: int
-    frames: int
     codebooks: int
+    more: int
+    most_codebooks: int
     codebook_size: int
     frame_rate: Fraction
+    packet_frames: int
+    coding: int
+    tables: int = 0
+    length: tuple[int, int] | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         limits = {
             "sample rate": (self.sample_rate, MIN_SAMPLE_RATE, MAX_SAMPLE_RATE),
-            "sample count": (self.sample_count, 0, MAX_SAMPLES),
             "channel count": (self.channels, 1, MAX_CHANNELS),
-            "frame count": (self.frames, 0, MAX_FRAMES),
-            "codebook count": (self.codebooks, 1, MAX_CODEBOOKS),
+            "codebook count": (self.most_codebooks, 1, MAX_CODEBOOKS),
+            "usual codebook count": (self.codebooks, 1, self.most_codebooks - (self.more > 0)),
             "codebook size": (self.codebook_size, 2, MAX_CODEBOOK_SIZE),
             "frame rate's numerator": (self.frame_rate.numerator, 1, MAX_RATIO),
             "frame rate's denominator": (self.frame_rate.denominator, 1, MAX_RATIO),
+            "frame count of a packet": (self.packet_frames, 1, MAX_PACKET_FRAMES),
+            "count of larger frames": (self.more, 0, self.packet_frames - 1),
+            "code count of a packet": (self.packet_frames * self.channels * self.most_codebooks, 1, MAX_PACKET_CODES),
+            "entropy coding": (self.coding, 1, MAX_CODINGS - 1),
         }
         for what, (value, low, high) in limits.items():
             if not low <= value <= high:
                 raise BitstreamError(f"its {what} of {value} is outside {low} to {high}")
         if not MODEL_NAME.fullmatch(self.model):
             raise BitstreamError(f"its model name {self.model!r} is not allowed")
-        if (self.frames == 0) != (self.sample_count == 0):
-            raise BitstreamError(f"it has {self.frames} frames for {self.sample_count} samples")
-
-    @property
-    def payload_bytes(self) -> int:
-        """The bytes that the packed codes take."""
-        return packed_bytes(self.channels * self.frames * self.codebooks, code_bits(self.codebook_size))
-
-    @property
-    def file_bytes(self) -> int:
-        """The bytes of the whole file: header, packed codes and checksum."""
-        return len(self.to_bytes()) + self.payload_bytes + CHECKSUM_BYTES
+        if not FINGERPRINT.fullmatch(self.fingerprint):
+            raise BitstreamError(f"its fingerprint {self.fingerprint!r} is not 32 hex digits")
+        if self.length is not None:
+            check_length(*self.length)
+        if len(metadata_bytes(self.metadata)) > MAX_METADATA_BYTES:
+            raise BitstreamError(f"its metadata take more than {MAX_METADATA_BYTES} bytes")
 
     @property
     def version(self) -> int:
-        """The format version, of which there is one so far."""
+        """The format version."""
         return VERSION
 
     @property
-    def kbps(self) -> float:
-        """Nominal bitrate of the codes of all channels, without header and checksum."""
-        return float(self.frame_rate) * self.codebooks * code_bits(self.codebook_size) * self.channels / 1000
-
-    @property
-    def seconds(self) -> float:
-        """Duration of the signal, s."""
-        return self.sample_count / self.sample_rate
+    def nominal_kbps(self) -> float:
+        """Bitrate of the codes of all channels as plain numbers, before entropy coding."""
+        per_frame = self.codebooks + self.more / self.packet_frames
+        return float(self.frame_rate) * per_frame * code_bits(self.codebook_size) * self.channels / 1000
 
     def to_bytes(self) -> bytes:
-        """The header as it stands in the file, from the magic to the last field before the codes."""
+        """The header as it stands in the file, its check included."""
         name = self.model.encode("ascii")
+        flags = LENGTH_KNOWN if self.length is not None else 0
         fields = (
             self.sample_rate,
-            self.sample_count,
             self.channels,
-            self.frames,
             self.codebooks,
+            self.more,
+            self.most_codebooks,
             self.codebook_size,
             self.frame_rate.numerator,
             self.frame_rate.denominator,
+            self.packet_frames,
+            *(self.length or ()),
         )
-        start = MAGIC + bytes([VERSION, len(name)]) + name + bytes.fromhex(self.fingerprint)
-        return start + b"".join(varint(field) for field in fields)
+        start = MAGIC + bytes([VERSION, flags, len(name)]) + name + bytes.fromhex(self.fingerprint)
+        start += b"".join(varint(value) for value in fields) + bytes([self.coding])
+        if self.coding >= FIRST_WITH_TABLES:
+            start += self.tables.to_bytes(4, "little")
+        texts = metadata_bytes(self.metadata)
+        start += varint(len(texts)) + texts
+        return start + binascii.crc_hqx(start, 0).to_bytes(CHECK_BYTES, "little")
 
 
-def varint(value: int) -> bytes:
-    """An unsigned integer in 7-bit groups, least significant first; the high bit says that another one follows."""
-    groups = bytearray()
-    while value > 0x7F:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    groups.append(value)
-    return bytes(groups)
+def check_length(sample_count: int, frames: int) -> None:
+    """Raise BitstreamError for a length that no signal has."""
+    for what, value, high in (("sample count", sample_count, MAX_SAMPLES), ("frame count", frames, MAX_FRAMES)):
+        if not 0 <= value <= high:
+            raise BitstreamError(f"its {what} of {value} is outside 0 to {high}")
+    if (frames == 0) != (sample_count == 0):
+        raise BitstreamError(f"it has {frames} frames for {sample_count} samples")
+
+
+def metadata_bytes(metadata: Mapping[str, str]) -> bytes:
+    """Keys, each once, in order of their bytes, and values: length and UTF-8 of each.
+
+    Raises:
+        BitstreamError: a key that is empty or longer than MAX_KEY_BYTES, or a text that is not Unicode.
+    """
+    try:
+        pairs = sorted((key.encode("utf-8"), value.encode("utf-8")) for key, value in metadata.items())
+    except UnicodeEncodeError as error:
+        raise BitstreamError(f"its metadata hold a text that is not Unicode ({error.reason})") from None
+    for key, _ in pairs:
+        if not 1 <= len(key) <= MAX_KEY_BYTES:
+            raise BitstreamError(f"its metadata key {key.decode()!r} takes {len(key)} bytes, not 1 to {MAX_KEY_BYTES}")
+    return b"".join(varint(len(text)) + text for pair in pairs for text in pair)
 
 
 def parse_header(data: bytes) -> tuple[Header, int]:
@@ -131,54 +171,61 @@ def parse_header(data: bytes) -> tuple[Header, int]:
 
     Raises:
         NewerVersionError: the format version is above VERSION.
-        BitstreamError: it is not a `.mxc` header, is cut short, or breaks a limit.
+        BitstreamError: it is not a `.mxc` header, is cut short or damaged, or breaks a limit.
     """
-    if data[:3] != MAGIC:
+    if data[: len(MAGIC)] != MAGIC:
         raise BitstreamError("is not a .mxc file")
-    if len(data) < 5:
-        raise BitstreamError("is cut short")
-    if data[3] > VERSION:
+    fields = Fields(data, len(MAGIC))
+    version = fields.byte()
+    if version > VERSION:
         newest = f"this one knows versions up to {VERSION}"
-        raise NewerVersionError(f"was made by a newer mixcodec (format version {data[3]}; {newest}); upgrade mixcodec")
-    if data[3] != VERSION:
-        raise BitstreamError(f"has an impossible format version {data[3]}")
-    start = 5 + data[4]
-    if len(data) < start + FINGERPRINT_BYTES:
-        raise BitstreamError("is cut short")
-    try:
-        name = data[5:start].decode("ascii")
-    except UnicodeDecodeError:
-        raise BitstreamError("its model name is not allowed") from None
-    fingerprint = data[start : start + FINGERPRINT_BYTES].hex()
-    fields = _Fields(data, start + FINGERPRINT_BYTES)
-    sample_rate, sample_count, channels, frames, codebooks, codebook_size, numerator, denominator = fields.take(8)
+        raise NewerVersionError(f"was made by a newer mixcodec (format version {version}; {newest}); upgrade mixcodec")
+    if version != VERSION:
+        raise BitstreamError(f"has format version {version}, of a mixcodec before its first release; encode the signal again")
+    flags = fields.byte()
+    name = fields.take(fields.byte())
+    fingerprint = fields.take(FINGERPRINT_BYTES).hex()
+    sample_rate, channels, codebooks, more, most, size, numerator, denominator, packet_frames = (
+        fields.number() for _ in range(9)
+    )
+    length = (fields.number(), fields.number()) if flags & LENGTH_KNOWN else None
+    coding = fields.byte()
+    tables = int.from_bytes(fields.take(4), "little") if coding >= FIRST_WITH_TABLES else 0
+    texts = fields.number()
+    if texts > MAX_METADATA_BYTES:
+        raise BitstreamError(f"its metadata take more than {MAX_METADATA_BYTES} bytes")
+    metadata = _parse_metadata(fields.take(texts))
+    end = fields.position
+    if fields.take(CHECK_BYTES) != binascii.crc_hqx(data[:end], 0).to_bytes(CHECK_BYTES, "little"):
+        raise BitstreamError("is damaged (the checksum of its header does not match)")
+    if flags & ~LENGTH_KNOWN:
+        raise BitstreamError(f"has unknown flags {flags:#x}")
     if denominator < 1 or math.gcd(numerator, denominator) != 1:
         raise BitstreamError(f"its frame rate {numerator}/{denominator} is not a fraction in lowest terms")
-    rate = Fraction(numerator, denominator)
-    header = Header(name, fingerprint, sample_rate, sample_count, channels, frames, codebooks, codebook_size, rate)
+    header = Header(
+        model=name.decode("ascii", "replace"),
+        fingerprint=fingerprint,
+        sample_rate=sample_rate,
+        channels=channels,
+        codebooks=codebooks,
+        more=more,
+        most_codebooks=most,
+        codebook_size=size,
+        frame_rate=Fraction(numerator, denominator),
+        packet_frames=packet_frames,
+        coding=coding,
+        tables=tables,
+        length=length,
+        metadata=metadata,
+    )
     return header, fields.position
 
 
-class _Fields:
-    """The varints of a header, one after the other; each at most 7 bytes and in its shortest form."""
-
-    def __init__(self, data: bytes, position: int) -> None:
-        self._data = data
-        self.position = position
-
-    def take(self, count: int) -> Iterator[int]:
-        return iter([self._one() for _ in range(count)])
-
-    def _one(self) -> int:
-        value = 0
-        for shift in range(0, 49, 7):
-            if self.position >= len(self._data):
-                raise BitstreamError("is cut short")
-            group = self._data[self.position]
-            self.position += 1
-            value |= (group & 0x7F) << shift
-            if group < 0x80:
-                if group == 0 and shift:
-                    raise BitstreamError("holds a number that is not in its shortest form")
-                return value
-        raise BitstreamError("holds a number that is too long")
+def _parse_metadata(data: bytes) -> dict[str, str]:
+    fields, found = Fields(data), {}
+    while fields.position < len(data):
+        key = fields.text(MAX_KEY_BYTES)
+        found[key] = fields.text(MAX_METADATA_BYTES)
+    if metadata_bytes(found) != data:
+        raise BitstreamError("its metadata are not in order, or a key stands in them twice")
+    return found

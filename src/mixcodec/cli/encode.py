@@ -11,6 +11,9 @@ def encode(
     *,
     output: str | None = None,
     kbps: float | None = None,
+    quality: int | None = None,
+    packet_seconds: float = 3.2,
+    metadata: tuple[str, ...] = (),
     model: str = DEFAULT_MODEL,
 ) -> None:
     """Encode an audio file (wav, flac, ogg, mp3, opus; any sample rate, any channels) into a .mxc file.
@@ -18,18 +21,29 @@ def encode(
     Args:
         input: Audio file; - is standard input.
         output: File to write, also -o; - is standard output. By default the input's name with .mxc.
-        kbps: Bitrate of all channels together, kbps. By default the model's own.
+        kbps: Bitrate of the whole file, all channels together, kbps. By default the model's usual number of codebooks.
+        quality: So many codebooks instead, whatever they cost: 1 to the model's.
+        packet_seconds: Sound in a packet: damage to a file costs as much, and a packet five to six bytes.
+        metadata: KEY=VALUE to keep in the file, any number of them.
         model: A shipped model (see mixcodec models) or a model folder.
     """
     from mixcodec.cli.paths import target_beside
     from mixcodec.cli.progress import progress_bar
-    from mixcodec.cli.table import real_kbps
+    from mixcodec.cli.table import codebooks, key_values, real_kbps
     from mixcodec.runtime import encode_file, load
 
     target = output or target_beside(input, ".mxc")
     with progress_bar("encoding") as progress:
-        header = encode_file(load(model), input, target, kbps, progress)
+        made = encode_file(
+            load(model),
+            input,
+            target,
+            kbps,
+            progress,
+            quality=quality,
+            packet_seconds=packet_seconds,
+            metadata=key_values(metadata),
+        )
     if target != "-":
-        size = header.file_bytes
-        rate = real_kbps(size, header.seconds)
-        print(f"{target}: {header.seconds:.2f} s, {header.codebooks} codebooks, {size} bytes, {rate}")
+        rate = real_kbps(made.file_bytes, made.seconds)
+        print(f"{target}: {made.seconds:.2f} s, {codebooks(made.header)} codebooks, {made.file_bytes} bytes, {rate}")

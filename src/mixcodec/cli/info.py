@@ -4,41 +4,72 @@ from __future__ import annotations
 
 import os
 
+PLOT_WIDTH = 60
+BARS = "▁▂▃▄▅▆▇█"
 
-def info(what: str, /) -> None:
+
+def info(what: str, /, *, plot: bool = False) -> None:
     """Show what is inside a .mxc file (which is checked from end to end; no model is needed) or a model.
 
     Args:
         what: .mxc file (- is standard input), name of a shipped model, or model folder.
+        plot: Show too how many bits each packet of the file takes.
     """
     from mixcodec.cli.table import columns
 
     is_file = what == "-" or (os.path.exists(what) and not os.path.isdir(what)) or what.lower().endswith(".mxc")
-    print(columns(_file_rows(what) if is_file else _model_rows(what)))
+    rows, bitrates = _file_rows(what) if is_file else (_model_rows(what), [])
+    print(columns(rows))
+    if plot and bitrates:
+        print("\n".join(_plot(bitrates)))
 
 
-def _file_rows(path: str) -> list[tuple[str, object]]:
+def _file_rows(path: str) -> tuple[list[tuple[str, object]], list[float]]:
+    """What to print, and the bitrate of each packet, kbps."""
     from mixcodec.bitstream import MxcReader
-    from mixcodec.cli.table import real_kbps
+    from mixcodec.cli.table import codebooks, real_kbps
+    from mixcodec.entropy import KINDS
     from mixcodec.files import display_name, seekable_input
+    from mixcodec.tokens import code_bits
 
+    codes = payload = 0
+    bitrates = []
     with seekable_input(path) as file:
         reader = MxcReader(file, display_name(path))
-        for _ in reader.blocks():
-            pass
-        header, size = reader.header, reader.file_bytes
+        end, header, size = reader.verify(), reader.header, reader.file_bytes
+        for packet in reader.packets():
+            codes += packet.layout.codes * header.channels
+            payload += len(packet.payload)
+            bitrates.append(packet.size * float(header.frame_rate) / packet.layout.frames / 125)
+    seconds = end.sample_count / header.sample_rate
+    coding = KINDS.get(header.coding, f"unknown, number {header.coding}")
+    bits = f"{8 * payload / codes:.3f} bits a code of {code_bits(header.codebook_size)}" if codes else "no codes"
     return [
         ("file", f"{reader.name} (.mxc version {header.version})"),
         ("model", header.model),
         ("fingerprint", header.fingerprint),
-        ("duration", f"{header.seconds:.3f} s ({header.sample_count} samples)"),
+        ("duration", f"{seconds:.3f} s ({end.sample_count} samples)"),
         ("signal", f"{header.sample_rate} Hz, {header.channels} channel{'s' * (header.channels > 1)}"),
-        ("frames", f"{header.frames} at {float(header.frame_rate):g} Hz"),
-        ("codes per frame", f"{header.codebooks} of {header.codebook_size}"),
-        ("size", f"{size} bytes"),
-        ("nominal bitrate", f"{header.kbps:.3f} kbps"),
-        ("real bitrate", real_kbps(size, header.seconds)),
-    ]
+        ("frames", f"{end.frames} at {float(header.frame_rate):g} Hz"),
+        ("codes per frame", f"{codebooks(header)} of {header.codebook_size}, at most {header.most_codebooks}"),
+        ("entropy coding", f"{coding}, {bits}" + (f", tables {header.tables:08x}" if header.tables else "")),
+        ("packets", f"{end.packets} of {header.packet_frames} frames; {len(end.seek)} seek entries"),
+        ("size", f"{size} bytes: {payload} of codes, {size - payload} around them"),
+        ("nominal bitrate", f"{header.nominal_kbps:.3f} kbps"),
+        ("real bitrate", real_kbps(size, seconds)),
+        ("length in header", "yes" if header.length else "no, at the end (written as a stream)"),
+        *((f"metadata {key}", value) for key, value in sorted(header.metadata.items())),
+    ], bitrates
+
+
+def _plot(bitrates: list[float]) -> list[str]:
+    """A bar for each packet, or for the mean of some, from 0 to the largest."""
+    step = -(-len(bitrates) // PLOT_WIDTH)
+    means = [sum(part) / len(part) for part in (bitrates[i : i + step] for i in range(0, len(bitrates), step))]
+    top = max(means) or 1.0
+    bars = "".join(BARS[min(len(BARS) - 1, int(mean / top * len(BARS)))] for mean in means)
+    each = "packet" if step == 1 else f"{step} packets"
+    return [f"kbps by packet, {min(bitrates):.3f} to {max(bitrates):.3f}; a bar is {each}, the highest {top:.3f}:", bars]
 
 
 def _model_rows(name: str) -> list[tuple[str, object]]:

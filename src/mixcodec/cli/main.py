@@ -36,6 +36,9 @@ ALIASES = {"-o": "--output"}
 EXTRAS = {"train": "train", "export": "train", "eval": "eval"}
 """Commands that need more than the runtime, and the extra that brings it."""
 
+PLAIN = ("str", "str | None", "float | None")
+"""The kinds of options that are read without tyro."""
+
 FAILURE = 2
 INTERRUPTED = 130
 TERMINATED = 128 + signal.SIGTERM
@@ -132,6 +135,8 @@ def _plain(command: Callable[..., None], arguments: list[str]) -> Callable[[], N
         option = parameters.get(ALIASES.get(word, word).removeprefix("--"))
         value = next(words, "--")
         if option is None or option.kind is not option.KEYWORD_ONLY or option.name in named:
+            return None
+        if option.annotation not in PLAIN:
             return None
         if value.startswith("-") and value != "-":
             return None

@@ -14,6 +14,7 @@ def roundtrip(
     *,
     output: str | None = None,
     kbps: float | None = None,
+    quality: int | None = None,
     model: str = DEFAULT_MODEL,
 ) -> None:
     """Encode an audio file and decode it again; print duration, rate, sizes, mel distance and where the results are.
@@ -21,12 +22,13 @@ def roundtrip(
     Args:
         input: Audio file.
         output: The wav to write, also -o; the .mxc goes beside it. By default the input's name with .roundtrip.wav.
-        kbps: Bitrate of all channels together, kbps. By default the model's own.
+        kbps: Bitrate of the whole file, all channels together, kbps. By default the model's usual number of codebooks.
+        quality: So many codebooks instead, whatever they cost: 1 to the model's.
         model: A shipped model (see mixcodec models) or a model folder.
     """
     from mixcodec.audio import check_audio_target
     from mixcodec.cli.progress import progress_bar
-    from mixcodec.cli.table import columns, real_kbps
+    from mixcodec.cli.table import codebooks, columns, real_kbps
     from mixcodec.errors import UsageError
     from mixcodec.runtime import decode_file, encode_file, load
     from mixcodec.runtime.mel import file_mel_distance
@@ -38,7 +40,7 @@ def roundtrip(
     mxc = os.path.splitext(wav)[0] + ".mxc"
     codec = load(model)
     with progress_bar("encoding") as progress:
-        header = encode_file(codec, input, mxc, kbps, progress)
+        made = encode_file(codec, input, mxc, kbps, progress, quality=quality)
     try:
         with progress_bar("decoding") as progress:
             decode_file(codec, mxc, wav, progress)
@@ -47,18 +49,19 @@ def roundtrip(
             os.remove(mxc)
         raise
     distance = file_mel_distance(input, wav, codec.sample_rate)
-    pcm_bytes = 2 * header.sample_count * header.channels
+    header = made.header
+    pcm_bytes = 2 * made.sample_count * header.channels
     print(
         columns(
             [
                 ("model", codec.name),
-                ("duration", f"{header.seconds:.2f} s"),
+                ("duration", f"{made.seconds:.2f} s"),
                 ("signal", f"{header.sample_rate} Hz, {header.channels} channel{'s' * (header.channels > 1)}"),
-                ("codebooks", f"{header.codebooks} of {codec.codebooks}"),
+                ("codebooks", f"{codebooks(header)} of {codec.codebooks}"),
                 ("size as 16-bit PCM", f"{pcm_bytes} bytes"),
-                ("size as .mxc", f"{header.file_bytes} bytes"),
-                ("nominal bitrate", f"{header.kbps:.3f} kbps"),
-                ("real bitrate", real_kbps(header.file_bytes, header.seconds)),
+                ("size as .mxc", f"{made.file_bytes} bytes"),
+                ("nominal bitrate", f"{header.nominal_kbps:.3f} kbps"),
+                ("real bitrate", real_kbps(made.file_bytes, made.seconds)),
                 ("mel distance", f"{distance:.3f}"),
                 ("tokens", mxc),
                 ("sound", wav),

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from mixcodec.errors import UsageError
+
+if TYPE_CHECKING:
+    from mixcodec.bitstream import Header
 
 
 def columns(rows: Iterable[Sequence[object]]) -> str:
@@ -16,3 +22,19 @@ def columns(rows: Iterable[Sequence[object]]) -> str:
 def real_kbps(file_bytes: int, seconds: float) -> str:
     """The bitrate that a file's very bytes amount to, header and all."""
     return f"{file_bytes * 8 / seconds / 1000:.3f} kbps" if seconds else "no audio"
+
+
+def codebooks(header: Header) -> str:
+    """How many codes a frame usually has: a mixed number where some have one more."""
+    return f"{header.codebooks + header.more / header.packet_frames:.4g}"
+
+
+def key_values(pairs: Iterable[str]) -> dict[str, str]:
+    """The dict that words KEY=VALUE spell. Raises UsageError for a word without = or key, or a key that comes twice."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals or key in found:
+            raise UsageError(f"metadata {pair!r}: give KEY=VALUE, each key once")
+        found[key] = value
+    return found

@@ -85,7 +85,7 @@ def in_order(codes: Codes) -> Codes:
 def books_in_order(counts: Counts, channels: int, codebooks: int) -> list[int]:
     """For each code of a packet, in order, the number of its codebook."""
     places = np.repeat(_places(counts, codebooks)[:, None], channels, 1)
-    return np.broadcast_to(np.arange(codebooks), places.shape)[places].tolist()
+    return list(np.broadcast_to(np.arange(codebooks), places.shape)[places].tolist())
 
 
 def from_order(symbols: Sequence[int], counts: Counts, channels: int, codebooks: int) -> Codes:

@@ -8,22 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixcodec.evaluate.results import CodebookUse
+from mixcodec.tokens import ABSENT
 
 
 def codebook_use(point: str, clips: Sequence[NDArray[np.int64]], size: int, payload_bytes: int) -> list[CodebookUse]:
-    """One entry for each codebook, over the codes (T, K) of all clips of an operating point.
+    """One entry for each codebook, over the codes (T, K) of all clips of an operating point; frames may have fewer than K.
 
     The entropies are those of the counts (Shannon, 1948), in bits, without a correction for how few they are: the conditional
     one, of a code given the one before it in the same clip and codebook, is biased low where size squared exceeds the codes.
     """
-    frames = np.concatenate(clips)
-    codes = frames.size
+    books = max(clip.shape[1] for clip in clips)
+    codes = sum(int((clip != ABSENT).sum()) for clip in clips)
     found = []
-    for k in range(frames.shape[1]):
-        counts = np.bincount(frames[:, k], minlength=size)
+    for k in range(books):
+        columns = [clip[clip[:, k] != ABSENT, k] for clip in clips if clip.shape[1] > k]
+        counts = np.bincount(np.concatenate(columns), minlength=size)
         entropy = entropy_bits(counts)
-        pairs = np.concatenate([clip[:-1, k] * size + clip[1:, k] for clip in clips])
-        firsts = np.concatenate([clip[:-1, k] for clip in clips])
+        pairs = np.concatenate([column[:-1] * size + column[1:] for column in columns])
+        firsts = np.concatenate([column[:-1] for column in columns])
         joint = entropy_bits(np.unique(pairs, return_counts=True)[1])
         conditional = joint - entropy_bits(np.bincount(firsts, minlength=size))
         found.append(

@@ -60,6 +60,11 @@ class LiveCodec(Codec):
             )
         )
 
+    @property
+    def tables(self) -> None:  # type: ignore[override]
+        """None: tables are learned when a codec is exported."""
+        return None
+
     @cached_property
     def _encoder(self) -> LiveSession:  # type: ignore[override]
         return LiveSession(self.net.encoder_state, self.net.encode)

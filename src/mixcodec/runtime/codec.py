@@ -8,18 +8,25 @@ from __future__ import annotations
 import math
 import os
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixcodec.audio import Wave, check_sample_rate, check_wave, resampled_count
-from mixcodec.errors import RateError, TokensError
+from mixcodec.bitstream.header import MAX_PACKET_FRAMES, Header
+from mixcodec.entropy.tables import ENTROPY, Tables, read_tables
+from mixcodec.errors import RateError, TokensError, UsageError
+from mixcodec.files import PathLike
 from mixcodec.models import DEFAULT_MODEL, find_model
 from mixcodec.runtime.config import ModelConfig, read_config
 from mixcodec.runtime.session import GraphSession
 from mixcodec.runtime.stream import StreamDecoder, StreamEncoder, frames_for
 from mixcodec.tokens import Tokens, code_bits
+
+if TYPE_CHECKING:
+    from mixcodec.runtime.opened import OpenedMxc
+    from mixcodec.runtime.packets import PacketDecoder, PacketEncoder
 
 RATE_TOLERANCE = 1e-6
 """How much of a codebook a bitrate may fall short by and still buy it: 0.5 kbps must not fail by a rounding error."""
@@ -118,7 +125,11 @@ class Codec:
         return min(count, self.codebooks)
 
     def stream_encoder(
-        self, channels: int | None = None, kbps: float | None = None, sample_rate: int | None = None
+        self,
+        channels: int | None = None,
+        kbps: float | None = None,
+        sample_rate: int | None = None,
+        codebooks: int | None = None,
     ) -> StreamEncoder:
         """A fresh encoder for a signal that is still arriving.
 
@@ -126,9 +137,10 @@ class Codec:
             channels: None for mono chunks (n,), C for chunks (C, n).
             kbps: of all channels together; None is the model's default.
             sample_rate: of the chunks, Hz; None is the codec's own.
+            codebooks: how many to use, instead of `kbps`.
 
         Raises:
-            RateError, AudioError: a bitrate or a sample rate out of range.
+            RateError, AudioError: a bitrate, a number of codebooks or a sample rate out of range.
         """
         sample_rate = self.sample_rate if sample_rate is None else sample_rate
         check_sample_rate(sample_rate, "wave")
@@ -139,7 +151,7 @@ class Codec:
             delay=self.delay,
             sample_rate=sample_rate,
             channels=channels,
-            codebooks=self.codebooks_for(kbps, channels or 1),
+            codebooks=self.codebooks_for(kbps, channels or 1) if codebooks is None else self.check_quality(codebooks),
         )
 
     def stream_decoder(
@@ -168,6 +180,45 @@ class Codec:
             channels=channels,
             sample_count=sample_count,
         )
+
+    def packet_encoder(
+        self,
+        channels: int | None = None,
+        sample_rate: int | None = None,
+        kbps: float | None = None,
+        *,
+        quality: int | None = None,
+        packet_seconds: float = 1.0,
+    ) -> PacketEncoder:
+        """A fresh encoder of a signal that is still arriving into packets for a network; see `PacketEncoder`."""
+        from mixcodec.runtime.packets import PacketEncoder
+
+        return PacketEncoder(self, channels, sample_rate, kbps, quality=quality, packet_seconds=packet_seconds)
+
+    def packet_decoder(self, header: Header, sample_count: int | None = None) -> PacketDecoder:
+        """A fresh decoder of packets, some of which may not arrive; see `PacketDecoder`."""
+        from mixcodec.runtime.packets import PacketDecoder
+
+        return PacketDecoder(self, header, sample_count)
+
+    def packet_frames(self, seconds: float) -> int:
+        """The frames of a packet of so many seconds. Raises UsageError where the format has no such packets."""
+        frames = round(seconds * self.frame_rate) if 0 < seconds < math.inf else 0
+        if not 1 <= frames <= MAX_PACKET_FRAMES:
+            least, most = 1 / self.frame_rate, MAX_PACKET_FRAMES / self.frame_rate
+            raise UsageError(f"packets of {seconds:g} s cannot be had; choose {least:g} to {most:g} s")
+        return frames
+
+    def open(self, path: PathLike) -> OpenedMxc:
+        """Open a `.mxc` file that this codec made, to decode any part of it; see `OpenedMxc`.
+
+        Raises:
+            FileError, BitstreamError, ModelError: it cannot be opened, is no intact `.mxc` file at its beginning and end, or
+                was made by another model.
+        """
+        from mixcodec.runtime.opened import OpenedMxc
+
+        return OpenedMxc(self, path)
 
     def wave_to_tokens(self, wave: NDArray[Any], sample_rate: int, kbps: float | None = None) -> Tokens:
         """Encode a wave.
@@ -205,6 +256,22 @@ class Codec:
         channels = None if tokens.codes.ndim == 2 else tokens.channels
         decoder = self.stream_decoder(channels, tokens.sample_rate, tokens.sample_count)
         return np.concatenate([decoder.push(tokens.codes), decoder.finish()], axis=-1)
+
+    def check_quality(self, codebooks: int) -> int:
+        """`codebooks`, if the codec has so many. Raises RateError."""
+        if not 1 <= codebooks <= self.codebooks:
+            raise RateError(f"{codebooks} codebooks cannot be had; {self.name} has 1 to {self.codebooks}")
+        return codebooks
+
+    @cached_property
+    def tables(self) -> Tables | None:
+        """The entropy tables of the model folder; None where it has none.
+
+        Raises:
+            ModelError: they are malformed.
+        """
+        path = self.config.folder / ENTROPY
+        return read_tables(path) if path.is_file() else None
 
     def check_origin(self, model: str, fingerprint: str) -> None:
         """Raise TokensError where tokens were made by another model than this one."""

@@ -2,68 +2,225 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import BinaryIO, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mixcodec import bitstream
 from mixcodec.audio import AudioReader, AudioWriter, check_audio_target
-from mixcodec.bitstream import Header, MxcReader, MxcWriter
-from mixcodec.errors import BitstreamError, FileError, ModelError, RateError, TokensError
-from mixcodec.files import PathLike, atomic_output, display_name, same_file, seekable_input
+from mixcodec.bitstream import Header, Layout, MxcReader, MxcWriter, coding_for
+from mixcodec.bitstream.coding import codes_to_payload
+from mixcodec.bitstream.container import cheapest_coding, decoded_packets, packet_frames_for
+from mixcodec.bitstream.header import FIRST_WITH_TABLES
+from mixcodec.bitstream.packet import SEEK_STEP
+from mixcodec.bitstream.rescue import rescued_packets
+from mixcodec.entropy import EntropyModel, Tables
+from mixcodec.errors import BitstreamError, FileError, ModelError, RateError, TokensError, UsageError
+from mixcodec.files import PathLike, atomic_output, display_name, same_file, seekable_input, temporary_file
 from mixcodec.models import shipped_models
 from mixcodec.runtime.codec import Codec, load
+from mixcodec.runtime.rate import RateControl, depth_for, depth_to_layout
+from mixcodec.tokens import Tokens
 
+Codes = NDArray[np.int64]
 Progress = Callable[[float, float], None]
 """Is told the seconds of audio done and the seconds there are."""
 
+PACKET_SECONDS = 3.2
+"""Of sound in a packet of a file: shorter ones lose less when one is damaged, and cost five to six bytes each."""
+CODING_TRIALS, RATE_TRIALS = 3, 16
+"""At most so many packets, evenly over the file, are coded to choose the entropy coding, and to find what a bitrate buys."""
+
+
+@dataclass(frozen=True)
+class MxcFile:
+    """What a `.mxc` file is, once it is written or read: its header, the signal's length per channel, its size."""
+
+    header: Header
+    sample_count: int
+    file_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the signal, s."""
+        return self.sample_count / self.header.sample_rate
+
+
+@dataclass(frozen=True)
+class Decoded(MxcFile):
+    """A `.mxc` file that has been decoded.
+
+    Attributes:
+        gaps: from which second to which sound was concealed, because packets were damaged or missing.
+    """
+
+    gaps: tuple[tuple[float, float], ...] = ()
+
+
+class CodeSpool:
+    """Codes on disk on their way into a file: (C, t, K) appended in blocks, read again from any frame."""
+
+    def __init__(self, channels: int, codebooks: int) -> None:
+        self._shape = (channels, codebooks)
+        self._file = temporary_file()
+        self.frames = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, codes: Codes) -> None:
+        """Take codes (*channels, t, K)."""
+        rows = codes.reshape(self._shape[0], -1, self._shape[1]).swapaxes(0, 1)
+        self._file.write(np.ascontiguousarray(rows, "<u2").tobytes())
+        self.frames += rows.shape[0]
+
+    def read(self, start: int, frames: int) -> Codes:
+        """The codes (C, at most `frames`, K) from frame `start` on."""
+        width = 2 * self._shape[0] * self._shape[1]
+        self._file.seek(start * width)
+        flat = np.frombuffer(self._file.read(frames * width), "<u2").astype(np.int64)
+        return np.ascontiguousarray(flat.reshape(-1, *self._shape).swapaxes(0, 1))
+
+    def sample(self, frames: int, packets: int) -> list[Codes]:
+        """The codes of at most `packets` packets of so many frames, evenly over the signal."""
+        starts = range(0, self.frames, frames)
+        return [self.read(start, frames) for start in starts[:: -(-len(starts) // packets) or 1]]
+
 
 def encode_file(
-    codec: Codec, source: PathLike, target: PathLike, kbps: float | None = None, progress: Progress | None = None
-) -> Header:
+    codec: Codec,
+    source: PathLike,
+    target: PathLike,
+    kbps: float | None = None,
+    progress: Progress | None = None,
+    *,
+    quality: int | None = None,
+    packet_seconds: float = PACKET_SECONDS,
+    metadata: Mapping[str, str] | None = None,
+) -> MxcFile:
     """Encode an audio file into a `.mxc` file; ``-`` is standard input or output.
 
-    Returns:
-        The header of the written file.
+    Args:
+        kbps: bitrate of the whole file, all channels together, after entropy coding; where even all codebooks, or one alone,
+            cannot be made to cost that, the nearest. None codes with the model's usual number of codebooks.
+        quality: so many codebooks instead, whatever they cost; 1 to the codec's.
+        packet_seconds: sound in a packet, s.
+        metadata: UTF-8 keys and values to keep in the file.
 
     Raises:
-        FileError, AudioError, RateError: the input cannot be read, the target not written, or the bitrate not reached.
+        FileError, AudioError, RateError, BitstreamError: the input cannot be read, the target not written, the bitrate not
+            reached, or the metadata not kept.
+        UsageError: both `kbps` and `quality`, or an impossible `packet_seconds`.
     """
     _check_distinct(source, target)
+    if kbps is not None and quality is not None:
+        raise UsageError("a bitrate and a quality exclude each other; give one of them")
     with AudioReader(source) as reader:
+        codebooks = _codebooks(codec, reader, kbps, quality)
         channels = None if reader.channels == 1 else reader.channels
-        try:
-            codebooks = codec.codebooks_for(kbps, reader.channels)
-        except RateError as error:
-            raise RateError(f"{reader.name}: {error}") from None
-        draft = Header(
-            model=codec.name,
-            fingerprint=codec.fingerprint,
-            sample_rate=reader.sample_rate,
-            sample_count=0,
-            channels=reader.channels,
-            frames=0,
-            codebooks=codebooks,
-            codebook_size=codec.codebook_size,
-            frame_rate=Fraction(codec.sample_rate, codec.hop),
-        )
-        encoder = codec.stream_encoder(channels, kbps, reader.sample_rate)
-        with atomic_output(target) as file:
-            writer = MxcWriter(file, draft)
+        wanted = codec.packet_frames(packet_seconds)
+        encoder = codec.stream_encoder(channels, sample_rate=reader.sample_rate, codebooks=codebooks)
+        with CodeSpool(reader.channels, codebooks) as spool, atomic_output(target) as file:
             for block in reader.blocks():
-                writer.append(encoder.push(block))
+                spool.append(encoder.push(block))
                 if progress:
                     progress(encoder.sample_count / reader.sample_rate, reader.sample_count / reader.sample_rate)
-            writer.append(encoder.finish())
-            return writer.finish(encoder.sample_count)
+            spool.append(encoder.finish())
+            frames = packet_frames_for(reader.channels, codebooks, wanted)
+            trial = [(codes, Layout(codes.shape[1], codebooks, 0)) for codes in spool.sample(frames, CODING_TRIALS)]
+            number = cheapest_coding(trial, codec.codebook_size, codec.tables)
+            header = Header(
+                model=codec.name,
+                fingerprint=codec.fingerprint,
+                sample_rate=reader.sample_rate,
+                channels=reader.channels,
+                codebooks=codebooks,
+                more=0,
+                most_codebooks=codebooks,
+                codebook_size=codec.codebook_size,
+                frame_rate=Fraction(codec.sample_rate, codec.hop),
+                packet_frames=frames,
+                coding=number,
+                tables=codec.tables.fingerprint if codec.tables and number >= FIRST_WITH_TABLES else 0,
+                length=(encoder.sample_count, spool.frames),
+                metadata=metadata or {},
+            )
+            coding = coding_for(header, codec.tables)
+            write = _write if kbps is None else functools.partial(_write_at_rate, kbps=kbps)
+            header, size = write(file, header, coding, spool)
+            return MxcFile(header, encoder.sample_count, size)
 
 
-def decode_file(codec: Codec | str | None, source: PathLike, target: PathLike, progress: Progress | None = None) -> Header:
+def _write(file: BinaryIO, header: Header, coding: EntropyModel, spool: CodeSpool) -> tuple[Header, int]:
+    writer = MxcWriter(file, header, coding)
+    for start in range(0, spool.frames, header.packet_frames):
+        writer.packet(spool.read(start, header.packet_frames))
+    return header, writer.finish(_samples(header))
+
+
+def _write_at_rate(file: BinaryIO, header: Header, coding: EntropyModel, spool: CodeSpool, kbps: float) -> tuple[Header, int]:
+    """Write with as many codes as the bitrate buys. What they cost is found out on a sample of the packets."""
+    target = kbps * 125 * _samples(header) / header.sample_rate
+    packets = -(-spool.frames // header.packet_frames)
+    overhead = len(header.to_bytes()) + 11 + 3 * (packets // SEEK_STEP)
+    around = 6 * packets
+    trial = spool.sample(header.packet_frames, RATE_TRIALS)
+    share = sum(codes.shape[1] for codes in trial) / max(1, spool.frames)
+
+    def measure(depth: float) -> float:
+        layouts = [depth_to_layout(depth, codes.shape[1]) for codes in trial]
+        return sum(len(codes_to_payload(coding, codes, layout)) for codes, layout in zip(trial, layouts, strict=True))
+
+    depth, size = depth_for((target - overhead - around) * share, measure, header.most_codebooks, header.most_codebooks / 2)
+    trialled = sum(codes.shape[1] for codes in trial)
+    cost = (size + 6 * len(trial)) / max(1.0, depth * trialled)
+    usual = depth_to_layout(depth, header.packet_frames)
+    header = replace(header, codebooks=usual.codebooks, more=usual.more)
+    control = RateControl(kbps, float(header.frame_rate), header.most_codebooks, cost, overhead, spool.frames)
+    writer = MxcWriter(file, header, coding)
+    for start in range(0, spool.frames, header.packet_frames):
+        codes = spool.read(start, header.packet_frames)
+        layout = control.plan(codes.shape[1])
+        control.took(layout, writer.packet(codes, layout))
+    return header, writer.finish(_samples(header))
+
+
+def _samples(header: Header) -> int:
+    return header.length[0] if header.length else 0
+
+
+def _codebooks(codec: Codec, reader: AudioReader, kbps: float | None, quality: int | None) -> int:
+    """How many codebooks to encode with, before a bitrate picks among their codes."""
+    try:
+        if kbps is not None:
+            codec.codebooks_for(kbps, reader.channels)
+            return codec.codebooks
+        return codec.codebooks_for(None) if quality is None else codec.check_quality(quality)
+    except RateError as error:
+        raise RateError(f"{reader.name}: {error}") from None
+
+
+def decode_file(
+    codec: Codec | str | None,
+    source: PathLike,
+    target: PathLike,
+    progress: Progress | None = None,
+    *,
+    lossy: bool = False,
+) -> Decoded:
     """Decode a `.mxc` file into a wav file; ``-`` is standard input or output.
 
     Args:
         codec: the codec, the name or folder of its model, or None for the shipped model that the file names.
-
-    Returns:
-        The header of the file that was read.
+        lossy: decode what is whole of a damaged file, and conceal what is not. Otherwise such a file is an error.
 
     Raises:
         FileError, BitstreamError, ModelError: the input is not intact or another model's, the model is not there, or
@@ -73,43 +230,132 @@ def decode_file(codec: Codec | str | None, source: PathLike, target: PathLike, p
     check_audio_target(target)
     with seekable_input(source) as stream:
         reader = MxcReader(stream, display_name(source))
+        codec = codec if isinstance(codec, Codec) else codec_for(reader.header, reader.name, codec)
+        coding = checked_coding(codec, reader)
         header = reader.header
-        if not isinstance(codec, Codec):
-            codec = _codec_for(codec, reader)
+        sample_count, frames = _rescued_length(codec, reader) if lossy else reader.verify().length
         try:
-            codec.check_origin(header.model, header.fingerprint)
-            codec.check_layout(header.codebooks, header.codebook_size, float(header.frame_rate))
-            codec.check_frames(header.frames, header.sample_count, header.sample_rate)
+            codec.check_frames(frames, sample_count, header.sample_rate)
         except TokensError as error:
             raise BitstreamError(f"{reader.name}: {error}") from None
-        channels = None if header.channels == 1 else header.channels
-        decoder = codec.stream_decoder(channels, header.sample_rate, header.sample_count)
+        decoder = codec.stream_decoder(None if header.channels == 1 else header.channels, header.sample_rate, sample_count)
+        gaps: list[tuple[float, float]] = []
+        at = 0
         with atomic_output(target) as file:
-            writer = AudioWriter(file, header.sample_rate, header.channels, header.sample_count)
-            done = 0
-            for codes in reader.blocks(_block_frames(header.channels)):
-                wave = decoder.push(codes)
-                writer.write(wave)
-                done += wave.shape[-1]
+            writer = AudioWriter(file, header.sample_rate, header.channels, sample_count)
+            for piece in _pieces(reader, coding, frames, lossy):
+                if isinstance(piece, int):
+                    gaps.append((at / codec.frame_rate, (at + piece) / codec.frame_rate))
+                    for start in range(0, piece, header.packet_frames):
+                        writer.write(decoder.conceal(min(header.packet_frames, piece - start)))
+                    at += piece
+                else:
+                    writer.write(decoder.push(piece[0] if header.channels == 1 else piece))
+                    at += piece.shape[1]
                 if progress:
-                    progress(done / header.sample_rate, header.seconds)
+                    progress(at / codec.frame_rate, sample_count / header.sample_rate)
             writer.write(decoder.finish())
             writer.finish()
-    return header
+    return Decoded(header, sample_count, reader.file_bytes, tuple(gaps))
 
 
-def _codec_for(model: str | None, reader: MxcReader) -> Codec:
-    if model is not None:
-        return load(model)
-    name = reader.header.model
-    if name not in shipped_models():
-        raise ModelError(f"{reader.name}: was made by model {name}, which is not shipped; give its folder with --model")
-    return load(name)
+def _pieces(reader: MxcReader, coding: EntropyModel, frames: int, lossy: bool) -> Iterator[Codes | int]:
+    """The codes (C, t, K) of packet after packet; instead of those that are lost, how many frames they had."""
+    if not lossy:
+        yield from decoded_packets(reader, coding, reader.packets())
+        return
+    at = 0
+    for packet in rescued_packets(reader):
+        start = packet.index * reader.header.packet_frames
+        if start + packet.layout.frames > frames:
+            break
+        try:
+            codes = next(decoded_packets(reader, coding, [packet]))
+        except BitstreamError:
+            continue
+        if start > at:
+            yield start - at
+        yield codes
+        at = start + codes.shape[1]
+    if frames > at:
+        yield frames - at
 
 
-def _block_frames(channels: int) -> int:
-    """Frames to read at once: a multiple of 8, at most about a thousand over all channels."""
-    return max(8, 1000 // channels // 8 * 8)
+def _rescued_length(codec: Codec, reader: MxcReader) -> tuple[int, int]:
+    """Samples and frames of a file that may be damaged: as the header or the end say, or else up to the last whole packet."""
+    if reader.header.length is not None:
+        return reader.header.length
+    try:
+        return reader.end().length
+    except BitstreamError:
+        frames = 0
+        for packet in rescued_packets(reader):
+            frames = packet.index * reader.header.packet_frames + packet.layout.frames
+        inner = max(0, frames * codec.hop - codec.delay)
+        return inner * reader.header.sample_rate // codec.sample_rate, frames
+
+
+def codec_for(header: Header, name: str, model: str | None = None) -> Codec:
+    """The codec of `model`, or of the shipped model that a header names; `name` is what messages call the file.
+
+    Raises:
+        ModelError: it is not there.
+    """
+    if model is None and header.model not in shipped_models():
+        raise ModelError(f"{name}: was made by model {header.model}, which is not shipped; give its folder with --model")
+    return load(model or header.model)
+
+
+def checked_coding(codec: Codec, reader: MxcReader) -> EntropyModel:
+    """The entropy coding of a file that `codec` is to decode.
+
+    Raises:
+        BitstreamError, ModelError: it was made by another model, or with other tables.
+    """
+    header = reader.header
+    try:
+        codec.check_origin(header.model, header.fingerprint)
+        codec.check_layout(header.most_codebooks, header.codebook_size, float(header.frame_rate))
+        return coding_for(header, codec.tables)
+    except TokensError as error:
+        raise BitstreamError(f"{reader.name}: {error}") from None
+    except (BitstreamError, ModelError) as error:
+        raise type(error)(f"{reader.name}: {error}") from None
+
+
+def read_mxc(path: PathLike, codec: Codec | None = None) -> Tokens:
+    """Read a whole `.mxc` file (``-`` is standard input).
+
+    Args:
+        codec: the codec that made it; None looks for a shipped model of that name where its tables are needed.
+
+    Raises:
+        FileError, BitstreamError, ModelError: it cannot be opened, is not an intact `.mxc` file, or was coded with tables
+            that are not there.
+    """
+    return bitstream.read_mxc(path, lambda header: _tables(header.model, codec))
+
+
+def write_mxc(path: PathLike, tokens: Tokens, codec: Codec | None = None, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tokens as a `.mxc` file (``-`` is standard output).
+
+    Args:
+        codec: the codec that made them; None looks for a shipped model of that name. Its tables make the file smaller.
+        metadata: UTF-8 keys and values to keep in the file.
+
+    Raises:
+        BitstreamError, TokensError: the tokens or the metadata break a limit of the format.
+        FileError: the target cannot be written.
+    """
+    if codec is None and tokens.model in shipped_models() and load(tokens.model).fingerprint == tokens.fingerprint:
+        codec = load(tokens.model)
+    bitstream.write_mxc(path, tokens, codec.tables if codec else None, metadata)
+
+
+def _tables(model: str, codec: Codec | None) -> Tables | None:
+    if codec is None and model not in shipped_models():
+        return None
+    return (codec or load(model)).tables
 
 
 def _check_distinct(source: PathLike, target: PathLike) -> None:

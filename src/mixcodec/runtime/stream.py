@@ -8,6 +8,8 @@ those of a single call. The offline codec is nothing but these streams fed with 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,18 @@ from numpy.typing import NDArray
 from mixcodec.audio import Resampler, Wave, check_wave, resampled_count
 from mixcodec.errors import AudioError, TokensError
 from mixcodec.runtime.session import GraphSession, State
+from mixcodec.tokens import ABSENT, check_code_values
 
 Codes = NDArray[np.int64]
 
 BLOCK_FRAMES = 128
 """Frames, over all channels together, in one run of a graph. With speech-16k 64 to 200 are equally fast; at 500 the
 activations leave the cache (a third slower) and cost 50 MB more."""
+
+
+HOLD_SECONDS = 0.02
+FADE_SECONDS = 0.2
+"""A gap goes on with the last sound for HOLD_SECONDS and has faded into silence after FADE_SECONDS."""
 
 
 def frames_for(samples: int, hop: int, delay: int) -> int:
@@ -140,9 +148,14 @@ class StreamDecoder:
         self._inner_left = None if sample_count is None else resampled_count(sample_count, sample_rate, codec_rate)
         self._left = sample_count
         self._finished = False
+        self._hop, self._rate = hop, codec_rate
+        self._last: Codes | None = None
+        self._gap = 0  # samples of the gap so far, at the codec's rate
 
     def push(self, chunk: NDArray[Any]) -> Wave:
         """Take the next codes, (t, k) or (C, t, k) for any t and 1 <= k <= K; return the samples that are certain.
+
+        Frames may have fewer codes than others: see `Tokens`.
 
         Returns:
             float32 (*channels, n), n >= 0.
@@ -157,15 +170,52 @@ class StreamDecoder:
         if rows.ndim != 3 or rows.shape[0] != self._channels or not 1 <= rows.shape[2] <= self._codebooks:
             expected = f"({'' if self._mono else f'{self._channels}, '}t, k), k 1 to {self._codebooks}"
             raise TokensError(f"this stream takes codes of shape {expected}, not {codes.shape}")
-        if rows.size and (rows.min() < 0 or rows.max() >= self._codebook_size):
-            raise TokensError(f"codes must lie in 0..{self._codebook_size - 1}, not {rows.min()}..{rows.max()}")
-        block = max(1, BLOCK_FRAMES // self._channels)
+        check_code_values(rows, self._codebook_size)
         parts: list[Wave] = [np.zeros((self._channels, 0), np.float32)]
-        for start in range(0, rows.shape[1], block):
-            piece = np.ascontiguousarray(rows[:, start : start + block], np.int64)
+        for piece in self._pieces(rows):
             wave, self._state = self._session.step(piece, self._state)
+            if self._gap:
+                wave = _faded_in(wave, self._hop)
+                self._gap = 0
+            parts.append(self._resampler.push(self._trim(wave)))
+            self._last = piece[:, -1:]
+        return self._cut(np.concatenate(parts, axis=1))
+
+    def conceal(self, frames: int) -> Wave:
+        """Go on for `frames` frames whose codes were lost: the last ones are repeated and fade into silence.
+
+        Returns:
+            float32 (*channels, n) like `push`.
+
+        Raises:
+            TokensError: a stream that has been finished.
+        """
+        if self._finished:
+            raise TokensError("this stream is finished; start a new one")
+        parts: list[Wave] = [np.zeros((self._channels, 0), np.float32)]
+        block = max(1, BLOCK_FRAMES // self._channels)
+        while frames > 0:
+            count = min(frames, block)
+            if self._last is not None and self._gap < FADE_SECONDS * self._rate:
+                wave, self._state = self._session.step(np.repeat(self._last, count, axis=1), self._state)
+                wave = wave * _fade(self._gap, wave.shape[-1], self._rate)
+            else:  # it has faded: whatever comes next begins anew
+                self._last = None
+                self._state = self._session.initial_state(self._channels)
+                wave = np.zeros((self._channels, count * self._hop), np.float32)
+            self._gap += wave.shape[-1]
+            frames -= count
             parts.append(self._resampler.push(self._trim(wave)))
         return self._cut(np.concatenate(parts, axis=1))
+
+    def _pieces(self, rows: Codes) -> Iterator[Codes]:
+        """Codes in blocks that a run of the graph takes: frames with equally many codes, and not too many of them."""
+        block = max(1, BLOCK_FRAMES // self._channels)
+        counts = (rows[0] != ABSENT).sum(-1)
+        edges = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), rows.shape[1]]
+        for first, end in pairwise(edges):
+            for start in range(first, end, block):
+                yield np.ascontiguousarray(rows[:, start : min(start + block, end), : counts[first]], np.int64)
 
     def finish(self) -> Wave:
         """End the codes; return the samples (*channels, n) that are left.
@@ -196,3 +246,14 @@ class StreamDecoder:
             wave = wave[:, : self._left]
             self._left -= wave.shape[-1]
         return wave[0] if self._mono else wave
+
+
+def _fade(gap: int, count: int, rate: int) -> Wave:
+    """(count,): the gain of the samples that come `gap` samples after the beginning of a gap."""
+    seconds = (gap + np.arange(count, dtype=np.float32)) / rate
+    return np.clip((FADE_SECONDS - seconds) / (FADE_SECONDS - HOLD_SECONDS), 0, 1).astype(np.float32)
+
+
+def _faded_in(wave: Wave, hop: int) -> Wave:
+    gain = np.minimum(np.arange(wave.shape[-1], dtype=np.float32) / hop, 1).astype(np.float32)
+    return (wave * gain).astype(np.float32)

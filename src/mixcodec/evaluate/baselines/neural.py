@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixcodec.audio import Wave, read_audio, resample, write_audio
-from mixcodec.bitstream.bits import pack, packed_bytes, unpack
 from mixcodec.errors import AudioError, BitstreamError, ModelError, RateError, UsageError
 from mixcodec.evaluate.baselines.base import CODERS, Coder
+from mixcodec.evaluate.baselines.bits import pack, packed_bytes, unpack
 from mixcodec.evaluate.extras import need_package
 
 EXTRA = "bench"

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixcodec import __version__
-from mixcodec.bitstream import MxcReader, read_mxc
-from mixcodec.errors import UsageError
+from mixcodec.bitstream import MxcReader
 from mixcodec.evaluate.baselines.base import CODERS, Coder
 from mixcodec.models import DEFAULT_MODEL
-from mixcodec.runtime import Codec, decode_file, encode_file, load
+from mixcodec.runtime import Codec, decode_file, encode_file, load, read_mxc
 
 
 @functools.lru_cache(maxsize=4)
@@ -28,7 +27,7 @@ class Mixcodec(Coder):
 
     kind = "mixcodec"
     source = "mixcodec's runtime on one thread; whole .mxc files"
-    settings = "kbps; the model's own where none is given"
+    settings = "kbps of whole files; the model's usual number of codebooks where none is given"
     takes_model = True
     suffix = ".mxc"
 
@@ -37,11 +36,7 @@ class Mixcodec(Coder):
         self._model = model or DEFAULT_MODEL
 
     def check(self) -> None:
-        codec = _codec(self._model)
-        codec.codebooks_for(self.setting)
-        step = codec.codebook_kbps()
-        if self.setting is not None and abs(self.setting / step - round(self.setting / step)) > 1e-6:
-            raise UsageError(f"{self.codec} has steps of {step:g} kbps, and {self.setting:g} is none of them")
+        _codec(self._model).codebooks_for(self.setting)
 
     def version(self) -> str:
         codec = _codec(self._model)
@@ -55,9 +50,9 @@ class Mixcodec(Coder):
 
     def payload_bytes(self, coded: Path) -> int:
         with coded.open("rb") as file:
-            return MxcReader(file, str(coded)).header.payload_bytes
+            return sum(len(packet.payload) for packet in MxcReader(file, str(coded)).packets())
 
     def codes(self, coded: Path) -> tuple[NDArray[np.int64], int] | None:
-        tokens = read_mxc(coded)
+        tokens = read_mxc(coded, _codec(self._model))
         codes = tokens.codes.reshape(-1, tokens.codes.shape[-2], tokens.codebooks)
         return np.concatenate(list(codes)), tokens.codebook_size

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixcodec.bitstream.bits import pack, packed_bytes, unpack
+from mixcodec.evaluate.baselines.bits import pack, packed_bytes, unpack
 
 
 def by_hand(codes: list[int], bits: int) -> bytes:

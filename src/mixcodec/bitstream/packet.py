@@ -1,0 +1,188 @@
+"""Packets and the end record of a `.mxc` file: what stands around the coded bytes. The specification is docs/bitstream.md."""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixcodec.bitstream.header import CHECK_BYTES, Header, check_length
+from mixcodec.bitstream.varint import Fields, varint
+from mixcodec.errors import BitstreamError
+
+END = 0
+"""The first number of the end record; that of a packet is never below 2."""
+SEEK_STEP = 16
+"""The end record tells where every sixteenth packet begins."""
+END_SIZE_BYTES = 3
+FILE_CHECK_BYTES = 4
+MAX_END_BYTES = (1 << 24) - 1
+MAX_START_BYTES = 12
+"""No start of a packet, before its payload, is longer."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many codes a packet holds.
+
+    Attributes:
+        frames: of each channel.
+        codebooks: codes of a frame.
+        more: so many frames, the first ones, have one code more.
+    """
+
+    frames: int
+    codebooks: int
+    more: int
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(frames,): codes of each frame."""
+        return self.codebooks + (np.arange(self.frames) < self.more)
+
+    @property
+    def codes(self) -> int:
+        """Of one channel."""
+        return self.frames * self.codebooks + self.more
+
+    def most_payload_bytes(self, header: Header) -> int:
+        """No coding spends more: the rarest code takes 24 bits, and the coder some at its end."""
+        return 64 + 4 * self.codes * header.channels
+
+
+@dataclass(frozen=True)
+class PacketStart:
+    """What stands before a packet's payload.
+
+    Attributes:
+        layout: what the payload holds.
+        size: bytes of this start.
+        payload: bytes of the payload, which its check follows.
+    """
+
+    layout: Layout
+    size: int
+    payload: int
+
+    @property
+    def whole(self) -> int:
+        """Bytes of the packet, start and check included."""
+        return self.size + self.payload + CHECK_BYTES
+
+
+def regular_layout(header: Header) -> Layout:
+    """That of every packet that does not say otherwise."""
+    return Layout(header.packet_frames, header.codebooks, header.more)
+
+
+def packet_to_bytes(header: Header, index: int, layout: Layout, payload: bytes) -> bytes:
+    """The packet number `index` as it stands in the file."""
+    regular = layout == regular_layout(header)
+    start = varint((len(payload) + 1) << 1 | (not regular))
+    if not regular:
+        start += varint(layout.frames) + varint(layout.codebooks) + varint(layout.more)
+    return start + payload + _check(start + payload, index).to_bytes(CHECK_BYTES, "little")
+
+
+def parse_packet_start(header: Header, data: bytes) -> PacketStart | None:
+    """The start of the packet that `data` begins with; None where the end record begins there.
+
+    Raises:
+        BitstreamError: neither does.
+    """
+    fields = Fields(data)
+    number = fields.number()
+    if number == END:
+        return None
+    if number < 2:
+        raise BitstreamError("has something that is neither a packet nor its end")
+    layout = regular_layout(header)
+    if number & 1:
+        layout = Layout(fields.number(), fields.number(), fields.number())
+        fits = 1 <= layout.frames <= header.packet_frames and 0 <= layout.more < max(1, layout.frames)
+        if not fits or not 1 <= layout.codebooks <= header.most_codebooks - (layout.more > 0):
+            raise BitstreamError("has a packet of impossible size")
+        if layout == regular_layout(header):
+            raise BitstreamError("has a packet that is not in its shortest form")
+    payload = (number >> 1) - 1
+    if payload > layout.most_payload_bytes(header):
+        raise BitstreamError("has a packet that is longer than its codes can be")
+    return PacketStart(layout, fields.position, payload)
+
+
+def packet_index(start: PacketStart, packet: bytes) -> int:
+    """The index modulo 65536 that the check of a whole packet stands for: its own where nothing is damaged."""
+    stored = int.from_bytes(packet[start.whole - CHECK_BYTES : start.whole], "little")
+    return stored ^ binascii.crc_hqx(packet[: start.whole - CHECK_BYTES], 0)
+
+
+def _check(data: bytes, index: int) -> int:
+    return binascii.crc_hqx(data, 0) ^ (index & 0xFFFF)
+
+
+@dataclass(frozen=True)
+class EndRecord:
+    """What stands after the last packet.
+
+    Attributes:
+        sample_count: of the original signal, per channel.
+        frames: of all packets, per channel.
+        packets: how many there are.
+        seek: byte positions of the packets number 16, 32, 48, ...
+    """
+
+    sample_count: int
+    frames: int
+    packets: int
+    seek: Sequence[int]
+
+    @property
+    def length(self) -> tuple[int, int]:
+        """Samples per channel and frames, as the header has them where it knows them."""
+        return self.sample_count, self.frames
+
+    def to_bytes(self, header: Header, first: int) -> bytes:
+        """The record without the check of the whole file and its own size; `first` is where the first packet begins."""
+        numbers = [END] + ([] if header.length else [self.sample_count, self.frames]) + [self.packets]
+        numbers += [here - before for before, here in zip([first, *self.seek], self.seek, strict=False)]
+        record = b"".join(varint(number) for number in numbers)
+        return record + binascii.crc_hqx(record, 0).to_bytes(CHECK_BYTES, "little")
+
+
+def end_tail(record: bytes, file_check: int) -> bytes:
+    """What follows the record: the CRC-32 of all bytes before it, and how many bytes the end takes altogether."""
+    size = len(record) + FILE_CHECK_BYTES + END_SIZE_BYTES
+    if size > MAX_END_BYTES:
+        raise BitstreamError("has too many packets")
+    return file_check.to_bytes(FILE_CHECK_BYTES, "little") + size.to_bytes(END_SIZE_BYTES, "little")
+
+
+def parse_end(header: Header, data: bytes, first: int, size: int) -> EndRecord:
+    """The end record `data`, without what `end_tail` adds; `size` is that of the file before it.
+
+    Raises:
+        BitstreamError: it is damaged, or contradicts itself or the header.
+    """
+    fields = Fields(data)
+    if fields.number() != END:
+        raise BitstreamError("has no end record")
+    if binascii.crc_hqx(data[:-CHECK_BYTES], 0) != int.from_bytes(data[-CHECK_BYTES:], "little"):
+        raise BitstreamError("is damaged (the checksum of its end does not match)")
+    sample_count, frames = header.length or (fields.number(), fields.number())
+    check_length(sample_count, frames)
+    packets = fields.number()
+    if packets != -(-frames // header.packet_frames):
+        raise BitstreamError(f"has {packets} packets for {frames} frames")
+    entries = max(0, packets - 1) // SEEK_STEP
+    if entries > len(data):
+        raise BitstreamError("is cut short")
+    seek, position = [], first
+    for _ in range(entries):
+        position += fields.number()
+        seek.append(position)
+    if fields.position != len(data) - CHECK_BYTES or (seek and seek[-1] >= size):
+        raise BitstreamError("has an end record that does not fit its packets")
+    return EndRecord(sample_count, frames, packets, seek)

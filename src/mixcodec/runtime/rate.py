@@ -1,0 +1,86 @@
+"""How many codes a packet gets, so that a file as a whole, or a stream on average, keeps to a bitrate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mixcodec.bitstream import Layout
+
+HORIZON_SECONDS = 10.0
+"""Where the end is not known, what was saved or overspent is made up for over so long a time."""
+LEARNING = 0.25
+"""How much a packet changes what the next one's codes are expected to cost."""
+STEADY = 0.02
+"""Plans that differ by a smaller share from the one before stay as they were: a regular packet takes fewer bytes."""
+TRIES = 6
+
+
+class RateControl:
+    """Gives each packet its number of codes per frame, a mixed number: some frames of a packet have one code more.
+
+    What has been saved so far (in silence, say) or spent too much is spread over what is left.
+
+    Args:
+        kbps: all channels together, container included.
+        frame_rate: Hz.
+        codebooks: of the model.
+        cost: bytes that one code of a frame (of all channels) is expected to take.
+        overhead: bytes to spend beside the packets.
+        frames: of the whole signal; None where it is not known.
+    """
+
+    def __init__(
+        self, kbps: float, frame_rate: float, codebooks: int, cost: float, overhead: int = 0, frames: int | None = None
+    ) -> None:
+        self._per_frame = kbps * 125 / frame_rate
+        self._codebooks = codebooks
+        self._cost = cost
+        self._left = frames
+        self._horizon = max(1, round(HORIZON_SECONDS * frame_rate))
+        self._saved = -float(overhead)
+        self._depth: float | None = None
+
+    def plan(self, frames: int) -> Layout:
+        """The layout of the next packet, of so many frames."""
+        horizon = self._horizon if self._left is None else max(frames, self._left)
+        depth = (horizon * self._per_frame + self._saved) / (horizon * self._cost)
+        depth = min(max(depth, 1.0), float(self._codebooks))
+        last = self._left is not None and self._left <= frames
+        if self._depth is None or last or abs(depth - self._depth) > STEADY * self._depth:
+            self._depth = depth
+        return depth_to_layout(self._depth, frames)
+
+    def took(self, layout: Layout, size: int) -> None:
+        """Tell what the packet of that layout took, bytes."""
+        self._saved += layout.frames * self._per_frame - size
+        if self._left is not None:
+            self._left -= layout.frames
+        cost = size / layout.codes
+        self._cost += LEARNING * (max(cost, 1e-3) - self._cost)
+
+
+def depth_to_layout(depth: float, frames: int) -> Layout:
+    """`depth` codes per frame, as nearly as a packet of so many frames can."""
+    codes = round(depth * frames)
+    return Layout(frames, *divmod(codes, frames))
+
+
+def depth_for(target: float, measure: Callable[[float], float], codebooks: int, guess: float) -> tuple[float, float]:
+    """The depth from 1 to `codebooks` for which `measure(depth)`, growing with depth, is `target`; and what it is there.
+
+    By the method of the secant from `guess`, to a hundredth, in a few measurements.
+    """
+    low, high = (1.0, 0.0), (float(codebooks), 0.0)
+    depth = min(max(guess, 1.0), float(codebooks))
+    size = measure(depth)
+    for _ in range(TRIES):
+        if abs(size - target) <= 0.005 * target or (size > target and depth == 1) or (size < target and depth == codebooks):
+            break
+        low, high = ((depth, size), high) if size < target else (low, (depth, size))
+        if low[1] and high[1]:
+            step = low[0] + (target - low[1]) * (high[0] - low[0]) / (high[1] - low[1])
+        else:
+            step = depth * target / size
+        depth = min(max(step, low[0]), high[0])
+        size = measure(depth)
+    return depth, size
