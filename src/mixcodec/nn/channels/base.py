@@ -1,5 +1,7 @@
 """The family of channel mixers: (B, *grid, C) -> (B, *grid, C), token by token but for a few."""
 
+from typing import Any, cast
+
 import torch
 
 from mixcodec.errors import ConfigError
@@ -34,3 +36,20 @@ def hidden_channels(channels: int, expansion: float) -> int:
     if isinstance(expansion, bool) or not isinstance(expansion, int | float) or not channels * expansion >= 1:
         raise ConfigError(f"expansion is {expansion!r}, but must be a number that leaves at least one of {channels} channels")
     return round(channels * expansion)
+
+
+class _WithLoss(torch.autograd.Function):
+    """y as it is; its gradient brings that of `loss` along, as if the loss were part of what is minimised."""
+
+    @staticmethod
+    def forward(ctx: Any, y: torch.Tensor, loss: torch.Tensor) -> torch.Tensor:
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return gradients[0], gradients[0].new_ones(())
+
+
+def with_loss(y: torch.Tensor, loss: torch.Tensor) -> torch.Tensor:
+    """y, whose gradient brings that of `loss` () along: so a part adds to what is minimised, and who uses it need not know."""
+    return cast(torch.Tensor, _WithLoss.apply(y, loss))

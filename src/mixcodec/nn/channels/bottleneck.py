@@ -1,25 +1,13 @@
 """Any quantizer as a layer: what a channel mixer says, in codes."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from mixcodec.errors import ConfigError
-from mixcodec.nn.channels.base import CHANNELS, ChannelMixer
+from mixcodec.nn.channels.base import CHANNELS, ChannelMixer, with_loss
 from mixcodec.nn.quantizers import QUANTIZERS
-
-
-class _WithLoss(torch.autograd.Function):
-    """y as it is; its gradient brings that of `loss` along, as if the loss were part of what is minimised."""
-
-    @staticmethod
-    def forward(ctx: Any, y: torch.Tensor, loss: torch.Tensor) -> torch.Tensor:
-        return y.view_as(y)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return gradients[0], gradients[0].new_ones(())
 
 
 @CHANNELS.register("bottleneck")
@@ -46,6 +34,8 @@ class Bottleneck(ChannelMixer):
         if self.quantizer.stride > 1:
             kind = quantizer if isinstance(quantizer, str) else quantizer["kind"]
             raise ConfigError(f"channel mixer 'bottleneck': a token has to be coded alone, which {kind!r} does not do")
+        if not self.channel.causal or self.channel.initial_state(1):
+            raise ConfigError("channel mixer 'bottleneck': a token has to be mixed alone, but its channel mixer sees neighbours")
         self.weight = weight
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -53,7 +43,7 @@ class Bottleneck(ChannelMixer):
         if torch.compiler.is_compiling():
             return self.force(self.quantizer.vectors_to_codes(y))
         quantized = self.quantizer(y.reshape(1, -1, y.shape[-1]))
-        return cast(torch.Tensor, _WithLoss.apply(quantized.vectors, self.weight * quantized.loss)).view_as(y)
+        return with_loss(quantized.vectors, self.weight * quantized.loss).view_as(y)
 
     def codes(self, x: torch.Tensor) -> torch.Tensor:
         """Codes (..., K) of tokens x (..., C)."""

@@ -32,7 +32,7 @@ class Mixer(torch.nn.Module):
         raise ConfigError(f"{type(self).__name__} is not causal here, so it can't stream")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.step(x, self.initial_state(len(x)))[0]
+        return self.step(x, self.initial_state(x.shape[0]))[0]  # len(x) would be a constant in an exported graph
 
 
 class TwoForms(Mixer):
@@ -56,19 +56,19 @@ class TwoForms(Mixer):
         return super().forward(x) if self.causal else self.mix(x, {})[0]
 
 
-def ranks(kind: str, causal: bool, rank: int, most: int = 2) -> tuple[int, ...]:
+def ranks(kind: str, causal: bool, rank: int, most: int = 2, family: str = "mixer") -> tuple[int, ...]:
     """The grid ranks of a mixer whose weights are made for one: (rank,). Raises ConfigError for a causal one but of rank 1."""
-    whole_number(f"mixer {kind!r}: rank", rank, 1, most)
+    whole_number(f"{family} {kind!r}: rank", rank, 1, most)
     if causal and rank != 1:
-        raise ConfigError(f"mixer {kind!r}: rank is {rank}, but a causal one runs along time alone: set causal to false")
+        raise ConfigError(f"{family} {kind!r}: rank is {rank}, but a causal one runs along time alone: set causal to false")
     return (rank,)
 
 
-def kernel_size(kind: str, kernel: int, causal: bool, name: str = "kernel") -> int:
+def kernel_size(kind: str, kernel: int, causal: bool, name: str = "kernel", family: str = "mixer") -> int:
     """`kernel`, which must be odd in a centred form. Raises ConfigError."""
-    whole_number(f"mixer {kind!r}: {name}", kernel, 1, 4096)
+    whole_number(f"{family} {kind!r}: {name}", kernel, 1, 4096)
     if not (causal or kernel % 2):
-        raise ConfigError(f"mixer {kind!r}: {name} must be odd if it is not causal, not {kernel}")
+        raise ConfigError(f"{family} {kind!r}: {name} must be odd if it is not causal, not {kernel}")
     return kernel
 
 

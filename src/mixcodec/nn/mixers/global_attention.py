@@ -18,7 +18,7 @@ def attend_all(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, mo
     q, k, v = (split_heads(part.flatten(1, -2), heads).transpose(1, 2) for part in (q, k, v))  # (B, H, N, D)
     q, k = rotate_places(q, places), rotate_places(k, places)
     if more is not None:
-        first = split_heads(more, heads).transpose(1, 2).expand(len(q), -1, -1, -1, -1)  # (B, 2, H, R, D)
+        first = split_heads(more, heads).transpose(1, 2).expand(q.shape[0], -1, -1, -1, -1)  # (B, 2, H, R, D)
         k, v = torch.cat([first[:, 0], k], 2), torch.cat([first[:, 1], v], 2)
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(shape)
 

@@ -1,4 +1,4 @@
-"""What several mixers are made of: a depthwise convolution and a mean, both either causal with a state or centred."""
+"""What several mixers are made of: a depthwise convolution, a maximum and a mean, each causal with a state or centred."""
 
 from collections.abc import Iterable, Sequence
 from typing import cast
@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from mixcodec.nn.state import State
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+MAXIMUM = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+FAR = -1e4  # less than any token
 
 
 class Depthwise(torch.nn.Module):
@@ -58,8 +60,43 @@ class Depthwise(torch.nn.Module):
             x = torch.cat([state["past"].to(x.dtype), x], 1)
             after = {"past": x[:, -self.reach :]}
             x = x[:, : x.shape[1] - self.delay] if self.delay else x
-        y = CONVOLVE[self.rank](x.movedim(-1, 1), self.weight, self.bias, 1, padding, self.dilation, self.groups)
+        y = CONVOLVE[self.rank](x.movedim(-1, 1), self.taps(), self.bias, 1, padding, self.dilation, self.groups)
         return y.movedim(1, -1), after
+
+    def taps(self) -> torch.Tensor:
+        """The kernel: `weight`, or what a subclass makes of it and more weights (see `branches.py`)."""
+        return self.weight
+
+
+class Maximum(torch.nn.Module):
+    """Maximum over a window, (B, *grid, C) -> the same: causal over the last `size` tokens, else centred on every axis.
+
+    Places outside the signal don't count. State of the causal form: the last size - 1 tokens and which of them are real.
+    """
+
+    def __init__(self, channels: int, size: int, causal: bool = True) -> None:
+        super().__init__()
+        self.channels, self.size, self.causal = channels, size, causal
+
+    def initial_state(self, batch: int) -> State:
+        if not self.causal or self.size == 1:
+            return {}
+        return {"past": torch.zeros(batch, self.size - 1, self.channels), "real": torch.zeros(batch, self.size - 1, 1)}
+
+    def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        if self.size == 1:
+            return x, {}
+        if not self.causal:
+            pool = MAXIMUM[x.ndim - 2]
+            return pool(x.movedim(-1, 1), self.size, 1, self.size // 2).movedim(1, -1), {}
+        seen = torch.cat([state["past"].to(x), x], 1)
+        real = torch.cat([state["real"].to(x), torch.ones_like(x[..., :1])], 1)
+        keep, length = self.size - 1, x.shape[1]
+        allowed = seen + FAR * (1 - real)
+        y = allowed[:, keep:]
+        for i in range(keep):
+            y = torch.maximum(y, allowed[:, i : i + length])
+        return y, {"past": seen[:, -keep:], "real": real[:, -keep:]}
 
 
 class Mean(torch.nn.Module):
