@@ -70,8 +70,9 @@ class Experts(ChannelMixer):
 
     def imbalance(self, likely: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Sum over experts of the share of choices times mean likelihood, times experts and what they should have."""
-        often = (weights > 0).float().flatten(0, -2).mean(0) / self.chosen
-        return (often * likely.flatten(0, -2).mean(0) * self.share).sum() * len(often)
+        axes = tuple(range(likely.ndim - 1))
+        often = (weights > 0).float().mean(axes) / self.chosen
+        return (often * likely.mean(axes) * self.share).sum() * len(often)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         likely, weights = self.routes(x)
