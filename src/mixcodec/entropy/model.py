@@ -79,7 +79,8 @@ def check_codes(codes: Codes, size: int) -> Counts:
 def in_order(codes: Codes) -> Codes:
     """The codes (C, t, k) that are not absent as one row, in the order in which they are coded."""
     row = codes.swapaxes(0, 1).reshape(-1)
-    return row[row != ABSENT]
+    present: Codes = row[row != ABSENT]
+    return present
 
 
 def books_in_order(counts: Counts, channels: int, codebooks: int) -> list[int]:

@@ -35,8 +35,12 @@ class Lookup(Projected):
 
     def _choose(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         table = self.table()
-        code = nearest_entries(x.detach(), table.detach(), self.metric)
+        code = nearest_entries(x.detach(), table.detach(), self.metric, self._cost())
         return code[..., None], F.embedding(code, table)
+
+    def _cost(self) -> torch.Tensor | None:
+        """What counts against each entry (size,) in the choice beside its distance; None where nothing does."""
+        return None
 
     def _stands_for(self, codes: torch.Tensor) -> torch.Tensor:
         return F.embedding(codes[..., 0], self.table())

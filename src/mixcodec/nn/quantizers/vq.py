@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from mixcodec.errors import ConfigError
 from mixcodec.nn.quantizers.base import QUANTIZERS
 from mixcodec.nn.quantizers.lookup import Lookup
 from mixcodec.nn.quantizers.processes import sum_over_processes, take_from_first
@@ -19,7 +20,11 @@ class Vq(Lookup):
     averages of what they stand for (van den Oord et al., 2017, Neural Discrete Representation Learning); an entry
     whose running count falls under `restart` of an even share is replaced by an input (Dhariwal et al., 2020, Jukebox).
     With `metric` cosine both sides are put on the unit sphere, so loudness too is a direction: against entries that keep
-    a length, the same loss is reached in half the steps.
+    a length, the same loss is reached in half the steps. `start` places the entries by k-means, unless `fitted` is False.
+
+    With `thrift` a code is chosen by its similarity to x less `thrift` times the bits that its share of the counts is worth
+    (Chou, Lookabaugh and Gray, 1989, Entropy-Constrained Vector Quantization): some nearness is given for codes that are
+    used more often, and so cost less once they are entropy coded.
     """
 
     def __init__(
@@ -31,10 +36,15 @@ class Vq(Lookup):
         decay: float = 0.97,
         restart: float = 0.1,
         restart_every: int = 20,
+        fitted: bool = True,
+        thrift: float = 0.0,
     ) -> None:
         super().__init__("vq", channels, size, dim, metric)
+        if isinstance(thrift, bool) or not isinstance(thrift, int | float) or not 0 <= thrift < 1:
+            raise ConfigError(f"quantizer 'vq': thrift is {thrift!r}, but must be a number from 0 to below 1")
+        self.thrift = thrift
         whole_number("quantizer 'vq': restart_every", restart_every)
-        self.decay, self.restart, self.restart_every = decay, restart, restart_every
+        self.decay, self.restart, self.restart_every, self.fitted = decay, restart, restart_every, fitted
         entries = F.normalize(torch.randn(size, dim), dim=-1)
         self.register_buffer("entries", entries)
         self.register_buffer("total", entries.clone())
@@ -48,11 +58,17 @@ class Vq(Lookup):
     def table(self) -> torch.Tensor:
         return self.entries
 
+    def _cost(self) -> torch.Tensor | None:
+        if not self.thrift:
+            return None
+        return self.thrift * torch.log2(self.count.sum() / self.count.clamp(min=1e-3))
+
     @torch.no_grad()
     def start(self, z: torch.Tensor) -> None:
-        """Principal directions of z (M, C) as projections, then k-means."""
+        """Principal directions of z (M, C) as projections; if `fitted`, k-means."""
         x = self._start_projections(z)
-        self.entries.copy_(k_means(x, self.size, self.metric))
+        if self.fitted:
+            self.entries.copy_(k_means(x, self.size, self.metric))
         member = nearest_entries(x, self.entries, self.metric)
         self.count.copy_(torch.bincount(member, minlength=self.size).float().clamp(min=1))
         self.total.copy_(self.entries * self.count[:, None])
