@@ -47,6 +47,19 @@ CAUSAL = [
     {"kind": "gated_attention", "size": 8, "chunk": 6, "kernel": 5},
     {"kind": "overlapping", "window": 5, "overlap": 3},
     {"kind": "overlapping", "window": 5, "overlap": 0, "shift": 2},
+    {"kind": "combiner", "group": 5, "memory": 3},
+    {"kind": "interleaved", "group": 5, "latents": 2, "memory": 3},
+    {"kind": "lococo", "chunk": 5, "slots": 3},
+    {"kind": "vq_attention", "codes": 8},
+]
+CAUSAL += [
+    {"kind": "edge_modulation"},
+    {"kind": "multi_pooling", "segment": 6},
+    {"kind": "inception", "kernel": 4, "pool": 3, "window": 6},
+    {"kind": "inception", "low_last": 0.5, "layer": 1, "layers": 2},
+    {"kind": "multi_frequency", "window": 6},
+    {"kind": "raft", "size": 6},
+    {"kind": "dual_selection", "states": 4},
 ]
 RANKED = [{"kind": kind} for kind in ("separable", "gated_convolution", "large_kernel_qkv", "focal", "mixed_convolution")]
 RANKED += [{"kind": "shift"}, {"kind": "additive"}, {"kind": "decay_attention"}]
@@ -54,18 +67,23 @@ RANKED += [{"kind": "mixed_span"}, {"kind": "mixed_span", "window": 2, "layer": 
 RANKED += [{"kind": "conv_attention", "kernel": 3}, {"kind": "conv_attention", "kernel": 3, "dilation": 2, "shift": 4}]
 RANKED += [{"kind": "gated_attention", "size": 8, "chunk": 4, "kernel": 3}]
 RANKED += [{"kind": "overlapping", "window": 4, "overlap": 1}, {"kind": "overlapping", "window": 4, "overlap": 0, "shift": 2}]
+RANKED += [{"kind": "combiner", "group": 4}, {"kind": "interleaved", "group": 4}, {"kind": "vq_attention", "codes": 8}]
 NEVER = [{"kind": "global_filter", "size": 8}, {"kind": "dct", "bands": 3}, {"kind": "wavelet", "levels": 2}, {"kind": "outlook"}]
 NEVER += [{"kind": "global_attention"}, {"kind": "global_attention", "registers": 0}]
 NEVER += [{"kind": "aggregated", "pool": 4}, {"kind": "dual_token", "tokens": 3}]
+RANKED += [{"kind": kind} for kind in ("edge_modulation", "inception", "multi_frequency", "raft", "dual_selection")]
+NEVER += [{"kind": "hidden_state", "states": 4}]
 CENTRED = [config | {"causal": False, "rank": rank} for config in RANKED for rank in (1, 2)]
 CENTRED += [config | {"rank": rank} for config in NEVER for rank in (1, 2)]
 CENTRED += [{"kind": kind, "causal": False} for kind in ("pooling", "fsmn", "conformer", "linear_attention")]
-CENTRED += [{"kind": "fourier"}, {"kind": "adaptive_filter"}]
+CENTRED += [{"kind": "fourier"}, {"kind": "adaptive_filter"}, {"kind": "hydra"}, {"kind": "shuffle", "window": 4}]
+CENTRED += [{"kind": "multi_pooling", "causal": False, "segment": 3}]
 SIZED = [{"kind": kind, "causal": False} for kind in ("random", "mixer_mlp", "nin_gating")]
 GRIDS = {1: (LENGTH,), 2: (7, 9), 3: (3, 4, 5)}
 HOMES = {"fourier": "fourier", "global_filter": "spectral", "adaptive_filter": "spectral", "dct": "cosine"}
 HOMES |= {"wavelet": "wavelet", "outlook": "outlook", "global_attention": "global_attention", "aggregated": "aggregated"}
 HOMES |= {"dual_token": "dual_token"}
+HOMES |= {"hidden_state": "hidden_state", "hydra": "hydra", "shuffle": "shuffle"}
 
 
 def build(config, channels=CHANNELS):
@@ -80,6 +98,7 @@ def cases():
     found = [(config, GRIDS[1]) for config in CAUSAL]
     found += [(config, GRIDS[rank]) for config in CENTRED for rank in ([config["rank"]] if "rank" in config else [1, 2, 3])]
     found = [(c, g) for c, g in found if c["kind"] not in ("fsmn", "conformer") or len(g) == 1]
+    found = [(c, g) for c, g in found if c["kind"] != "hydra" or len(g) < 3]
     return found + [(config | {"size": int(np.prod(grid))}, grid) for config in SIZED for grid in GRIDS.values()]
 
 
@@ -224,10 +243,14 @@ GROUPS = {
     "convolutions": [c for c in CAUSAL if c["kind"] in ("convolution", "separable", "gated_convolution", "conformer", "shift")],
     "modulations": [c for c in CAUSAL if c["kind"] in ("focal", "fsmn", "large_kernel_qkv", "mixed_convolution", "additive")],
     "perceptrons": [c for c in CAUSAL if c["kind"] in ("random", "pooling", "mixer_mlp", "nin_gating")],
+    "groups": [c for c in CAUSAL if c["kind"] in ("combiner", "interleaved", "lococo", "vq_attention")],
     "windows": [c for c in CAUSAL if c["kind"] in ("gated_attention", "overlapping")],
     "attention": [
         c for c in CAUSAL if c["kind"] in ("attention", "decay_attention", "linear_attention", "mixed_span", "conv_attention")
     ],
+    "frequencies": [c for c in CAUSAL if c["kind"] in ("inception", "multi_frequency", "multi_pooling")],
+    "more": [c for c in CAUSAL if c["kind"] in ("edge_modulation", "raft")],
+    "dual_selection": [{"kind": "dual_selection", "states": 4}],
     "ssm": [{"kind": "ssm", "states": 4}],
     "ssd": [{"kind": "ssd", "states": 4}],
     "lmu": [{"kind": "lmu", "order": 4, "window": 9}],

@@ -70,9 +70,9 @@ class Experts(ChannelMixer):
 
     def imbalance(self, likely: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Sum over experts of the share of choices times mean likelihood, times experts and what they should have."""
-        axes = tuple(range(likely.ndim - 1))
-        often = (weights > 0).float().mean(axes) / self.chosen
-        return (often * likely.mean(axes) * self.share).sum() * len(often)
+        likely, weights = (part.reshape(-1, part.shape[-1]) for part in (likely, weights))
+        often = (weights > 0).float().mean(0) / self.chosen
+        return (often * likely.mean(0) * self.share).sum() * len(often)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         likely, weights = self.routes(x)
