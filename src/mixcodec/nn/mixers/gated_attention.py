@@ -107,7 +107,7 @@ class GatedAttention(TwoForms):
         scores = F.relu(scores / self.places).square() * allowed.to(scores.dtype)
         last = place[:, -1:] + 1
         after = scoped("near", recent.keep) | {"phase": last * (last < self.chunk)}
-        return unband(scores @ recent.values, len(q), length), after
+        return unband(scores @ recent.values, q.shape[0], length), after
 
     def _far(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         q, k, v = (wide(part)[:, :, None] for part in (q, k, v))

@@ -57,9 +57,9 @@ class LoCoCo(Mixer):
         """Of keys (B, N, H, chunk, D): what each slot takes of each token (B, N, H, slots, chunk), and how much it replaces
         by that, as logits (B, N, H, slots).
         """
-        y = self.merge.step(keys.flatten(0, 2), {})[0].unflatten(0, keys.shape[:3]).float()
+        y = wide(self.merge.step(keys.flatten(0, 2), {})[0].unflatten(0, keys.shape[:3]))
         share, gate = y.chunk(2, -1)
-        return share.mT.softmax(-1), gate.mean(-2) + self.speed.float()
+        return share.mT.softmax(-1), gate.mean(-2) + wide(self.speed)
 
     def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         q, k, v = self.qkv(x).chunk(3, -1)
