@@ -1,5 +1,6 @@
 """timm's blocks as oracle, without torchvision, which timm wants for reading images and which is not needed here."""
 
+import contextlib
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -39,19 +40,26 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
 
-@pytest.fixture(scope="session")
-def timm_models():
-    """`timm_models(name)`: the module timm.models.<name>; skips where timm is not installed."""
-    if importlib.util.find_spec("timm") is None:
-        pytest.skip("timm is not installed")
+@contextlib.contextmanager
+def without_torchvision():
+    """In it timm can be imported though torchvision is not there."""
     finder = None if importlib.util.find_spec("torchvision") else _Finder()
     if finder:
         sys.meta_path.append(finder)
     try:
         importlib.import_module("timm")
-        return lambda name: importlib.import_module(f"timm.models.{name}")
+        yield
     finally:
         if finder:
             sys.meta_path.remove(finder)
             for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
                 del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def timm_models():
+    """`timm_models(name)`: the module timm.models.<name>; skips where timm is not installed."""
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("timm is not installed")
+    with without_torchvision():
+        return lambda name: importlib.import_module(f"timm.models.{name}")

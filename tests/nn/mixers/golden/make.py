@@ -1,0 +1,184 @@
+"""Writes what other implementations make of mixers' weights: NAME.npz with a config, the mixer's weights, x and y.
+
+    pip install --no-deps timm
+    python tests/nn/mixers/golden/make.py [FOLDER]
+
+timm can't be a dependency of the tests, since it wants torchvision; `test_golden.py` reads these files instead. FOLDER, if
+given, holds hat/archs/hat_arch.py of github.com/XPixelGroup/HAT (as hat_arch.py) and classification/attention_native.py and
+transnext.py of github.com/DaiShiResearch/TransNeXt; without it their files are left as they are. The committed ones were made
+with timm 1.0.31, HAT 1638a9a, TransNeXt c8a9974 and torch 2.13.0. Weights are from a seed, rounded to multiples of 1/256.
+"""
+
+import json
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mixcodec.nn.mixers import MIXERS
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+
+def rounded(tensor: torch.Tensor) -> torch.Tensor:
+    return (tensor * 256).round() / 256
+
+
+def mixer_and_signal(config: dict, *shape: int) -> tuple[torch.nn.Module, torch.Tensor]:
+    torch.manual_seed(1)
+    mixer = MIXERS.build(config, channels=shape[-1]).eval()
+    for tensor in mixer.state_dict().values():
+        tensor.copy_(rounded(tensor + 0.1 * torch.randn(tensor.shape)))
+    return mixer, rounded(torch.randn(shape))
+
+
+def small(tensor: torch.Tensor) -> np.ndarray:
+    """float16 where that changes nothing."""
+    half = tensor.half()
+    return (half if torch.equal(half.float(), tensor) else tensor).numpy()
+
+
+def save(name: str, config: dict, mixer: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
+    weights = {f"weight.{key}": small(value) for key, value in mixer.state_dict().items()}
+    np.savez_compressed(HERE / f"{name}.npz", config=json.dumps(config), x=small(x), y=y.detach().numpy(), **weights)
+    print(f"{name}: {(HERE / f'{name}.npz').stat().st_size} bytes")
+
+
+def load(other: torch.nn.Module, mixer: torch.nn.Module, names: dict[str, str]) -> torch.nn.Module:
+    """Gives `other` the mixer's weights; `names` maps its names, or their beginnings, to the mixer's."""
+    own, found = mixer.state_dict(), {}
+    for name, tensor in other.state_dict().items():
+        start = next(n for n in names if name == n or name.startswith(f"{n}."))
+        found[name] = own[names[start] + name[len(start) :]].reshape(tensor.shape)
+    other.load_state_dict(found)
+    return other.eval()
+
+
+def first(x: torch.Tensor) -> torch.Tensor:
+    return x.movedim(-1, 1)
+
+
+def from_timm() -> None:
+    from conftest import without_torchvision
+
+    with without_torchvision():
+        from timm.models import eva, mambaout, metaformer, volo
+    plane = {"causal": False, "rank": 2}
+
+    config = {"kind": "pooling", "size": 5, "causal": False}
+    mixer, x = mixer_and_signal(config, 2, 7, 9, 16)
+    save("poolformer", config, mixer, x, metaformer.Pooling(5)(first(x)).movedim(1, -1))
+
+    config = {"kind": "separable"} | plane
+    mixer, x = mixer_and_signal(config, 2, 7, 9, 16)
+    names = {"pwconv1": "up", "act1": "activation", "dwconv": "convolution", "pwconv2": "down"}
+    save("convformer", config, mixer, x, load(metaformer.SepConv(16), mixer, names)(first(x)).movedim(1, -1))
+
+    for share in (1.0, 0.5):
+        config = {"kind": "gated_convolution", "expansion": 2, "share": share} | plane
+        mixer, x = mixer_and_signal(config, 2, 7, 9, 16)
+        other = mambaout.GatedConvBlock(16, expansion_ratio=2, conv_ratio=share)
+        other.norm = torch.nn.Identity()
+        other = load(other, mixer, {"fc1": "up", "conv": "convolution", "fc2": "down"})
+        save(f"mambaout-{share}", config, mixer, x, other(x) - x)
+
+    for stride in (1, 2):
+        config = {"kind": "outlook", "heads": 4, "stride": stride, "rank": 2}
+        mixer, x = mixer_and_signal(config, 2, 7, 8, 16)
+        other = volo.OutlookAttention(16, 4, stride=stride)
+        save(f"volo-{stride}", config, mixer, x, load(other, mixer, {"v": "value", "attn": "weights", "proj": "out"})(x))
+
+    config = {"kind": "global_attention", "heads": 2, "registers": 3}
+    mixer, x = mixer_and_signal(config, 2, 21, 16)
+    other = eva.EvaAttention(16, 2, qkv_bias=False, qkv_fused=True, num_prefix_tokens=3, rotate_half=True, scale_norm=False)
+    other.proj = torch.nn.Linear(16, 16, bias=False)
+    tokens = rounded(torch.randn(3, 16))
+    mixer.registers.data = torch.stack(mixer.qkv(tokens).chunk(3, -1)[1:]).detach()
+    other = load(other, mixer, {"qkv": "qkv", "proj": "out"})
+    other.fused_attn = False
+    angles = torch.arange(21)[:, None] * 1000.0 ** -(torch.arange(4) / 4)
+    rope = torch.cat([angles.sin(), angles.sin(), angles.cos(), angles.cos()], -1)
+    y = other(torch.cat([tokens.expand(2, -1, -1), x], 1), rope)[:, 3:]
+    save("rotary-registers", config, mixer, x, y)
+
+
+def from_hat(file: Path) -> None:
+    for name in ("basicsr", "basicsr.utils", "basicsr.utils.registry", "basicsr.archs", "basicsr.archs.arch_util", "einops"):
+        sys.modules.setdefault(name, types.ModuleType(name))
+    sys.modules["basicsr.utils.registry"].ARCH_REGISTRY = types.SimpleNamespace(register=lambda: lambda cls: cls)
+    helpers = sys.modules["basicsr.archs.arch_util"]
+    helpers.to_2tuple, helpers.trunc_normal_ = lambda n: (n, n), torch.nn.init.trunc_normal_
+
+    def rearrange(x: torch.Tensor, pattern: str, nc: int, ch: int, owh: int, oww: int) -> torch.Tensor:  # its only use there
+        x = x.reshape(len(x), nc, ch, owh * oww, -1)
+        return x.permute(1, 0, 4, 3, 2).flatten(1, 2)
+
+    sys.modules["einops"].rearrange = rearrange
+    hat = types.ModuleType("hat_arch")
+    exec(compile(file.read_text(), str(file), "exec"), hat.__dict__)
+
+    def index(window: int, overlap: int) -> torch.Tensor:
+        """(window^2, (window + 2 * overlap)^2): where in the mixer's table a distance stands."""
+        reach, places = window + overlap - 1, torch.cartesian_prod(*[torch.arange(window)] * 2)
+        wider = torch.cartesian_prod(*[torch.arange(-overlap, window + overlap)] * 2)
+        ahead = wider[None] - places[:, None] + reach
+        return ahead[..., 0] * (2 * reach + 1) + ahead[..., 1]
+
+    def finish(block: torch.nn.Module, mixer: torch.nn.Module) -> None:
+        block.norm1 = torch.nn.Identity()
+        torch.nn.init.zeros_(block.mlp.fc2.weight)
+        torch.nn.init.zeros_(block.mlp.fc2.bias)
+
+    config = {"kind": "overlapping", "window": 4, "overlap": 0, "shift": 2, "causal": False, "rank": 2}
+    mixer, x = mixer_and_signal(config, 1, 8, 12, 16)
+    block = hat.HAB(16, (8, 12), 4, 4, 2, 3, 4, 0.01).eval()
+    finish(block, mixer)
+    block.attn.relative_position_bias_table.data = mixer.distance.data.T
+    load(block.attn.qkv, mixer, {"weight": "qkv.weight", "bias": "qkv.bias"})
+    load(block.attn.proj, mixer, {"weight": "out.weight", "bias": "out.bias"})
+    names = {"cab.0": "branch.enter", "cab.2": "branch.leave"}
+    load(block.conv_block, mixer, names | {"cab.3.attention.1": "branch.down", "cab.3.attention.3": "branch.up"})
+    mask = hat.HAT.calculate_mask(types.SimpleNamespace(window_size=4, shift_size=2), (8, 12))
+    y = block(x.flatten(1, 2), (8, 12), index(4, 0), mask).reshape(x.shape) - x
+    save("hat-hybrid", config, mixer, x, y)
+
+    config = {"kind": "overlapping", "window": 4, "overlap": 2, "causal": False, "rank": 2}
+    mixer, x = mixer_and_signal(config, 1, 12, 12, 16)
+    torch.nn.init.zeros_(mixer.branch.leave.weight)
+    torch.nn.init.zeros_(mixer.branch.leave.bias)
+    block = hat.OCAB(16, (12, 12), 4, 1.0, 4).eval()
+    finish(block, mixer)
+    block.relative_position_bias_table.data = mixer.distance.data.T
+    load(block.qkv, mixer, {"weight": "qkv.weight", "bias": "qkv.bias"})
+    load(block.proj, mixer, {"weight": "out.weight", "bias": "out.bias"})
+    y = torch.full_like(x, torch.nan)  # places outside the grid are tokens of zeros there, and don't count here
+    y[:, 4:8, 4:8] = (block(x.flatten(1, 2), (12, 12), index(4, 2)).reshape(x.shape) - x)[:, 4:8, 4:8]
+    save("hat-overlapping", config, mixer, x, y)
+
+
+def from_transnext(attention: Path, model: Path) -> None:
+    native = types.ModuleType("attention_native")
+    exec(compile(attention.read_text(), str(attention), "exec"), native.__dict__)
+    text = model.read_text()
+    function = text[text.index("@torch.no_grad()\ndef get_relative_position_cpb") : text.index("class Attention(")]
+    exec(compile(function, str(model), "exec"), native.__dict__)
+    config = {"kind": "aggregated", "pool": 4, "extent": 8, "hidden": 512, "rank": 2}
+    mixer, x = mixer_and_signal(config, 2, 8, 8, 16)
+    other = native.AggregatedAttention(16, (8, 8), 4, sr_ratio=4)
+    names = {"q": "query", "kv": "key_value", "proj": "out", "sr": "reduce", "cpb_fc1": "far_in", "cpb_fc2": "far_out"}
+    names |= {"relative_pos_bias_local": "place", "learnable_tokens": "tokens", "learnable_bias": "tokens_bias"}
+    other = load(other, mixer, names | {n: n for n in ("temperature", "query_embedding", "norm")})
+    which, table = native.get_relative_position_cpb((8, 8), (2, 2))
+    save("transnext", config, mixer, x, other(x.flatten(1, 2), 8, 8, which, table).reshape(x.shape))
+
+
+if __name__ == "__main__":
+    with torch.no_grad():
+        from_timm()
+        if len(sys.argv) > 1:
+            folder = Path(sys.argv[1])
+            from_hat(folder / "hat_arch.py")
+            from_transnext(folder / "attention_native.py", folder / "transnext.py")

@@ -1,0 +1,33 @@
+"""Mixers with the weights that other implementations had, and what those made of them: golden/make.py says how."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mixcodec.nn.mixers import MIXERS
+
+FILES = sorted((Path(__file__).parent / "golden").glob("*.npz"))
+NAMES = ["convformer", "hat-hybrid", "hat-overlapping", "mambaout-0.5", "mambaout-1.0", "poolformer", "rotary-registers"]
+NAMES += ["transnext", "volo-1", "volo-2"]
+
+
+def test_no_file_is_missing():
+    assert {file.stem for file in FILES} >= set(NAMES)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_same_weights_give_the_same_output(file):
+    with np.load(file) as stored:
+        golden = {name: stored[name] for name in stored.files}
+    x = torch.from_numpy(golden["x"]).float()
+    mixer = MIXERS.build(json.loads(str(golden["config"])), channels=x.shape[-1]).eval()
+    weights = {name.removeprefix("weight."): torch.from_numpy(a).float() for name, a in golden.items() if name[:7] == "weight."}
+    mixer.load_state_dict(weights)
+    y = torch.from_numpy(golden["y"])
+    told = y.isfinite()
+    assert told.any()
+    torch.testing.assert_close(mixer(x)[told], y[told], atol=2e-5, rtol=2e-5)
