@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from mixcodec.errors import ConfigError
 from mixcodec.nn.channels import CHANNELS, StarReLU
 from mixcodec.nn.channels.glu import GATES
+from mixcodec.nn.metaformer import Block
 
 ALONE = [kind for kind in CHANNELS.kinds() if not CHANNELS.build(kind, channels=12).initial_state(1)]
-CASES = [{"kind": kind} for kind in ALONE] + [{"kind": "glu", "gate": gate, "bias": False} for gate in GATES]
+CASES = [{"kind": kind} for kind in ALONE if kind != "none"] + [{"kind": "glu", "gate": gate, "bias": False} for gate in GATES]
 
 
 @pytest.mark.parametrize("config", CASES, ids=str)
@@ -54,3 +55,9 @@ def test_sigmoid_glu_is_torchs():
 def test_an_unknown_gate_is_an_error():
     with pytest.raises(ConfigError, match="did you mean 'gelu'"):
         CHANNELS.build({"kind": "glu", "gate": "glue"}, channels=6)
+
+
+def test_none_leaves_a_block_its_mixer_alone():
+    block, x = Block(6, "convolution", "none"), torch.randn(2, 5, 6)
+    assert torch.equal(block(x), x + block.mixer_scale * block.mixer(block.mixer_norm(x)))
+    assert not list(block.channel.parameters())

@@ -7,6 +7,7 @@ from mixcodec.nn.channels.gated import Gated
 from mixcodec.nn.channels.glu import Glu
 from mixcodec.nn.channels.local import ConvGlu, EdgeMlp
 from mixcodec.nn.channels.mlp import Mlp
+from mixcodec.nn.channels.none import NoChannel
 from mixcodec.nn.channels.star import StarMlp, StarReLU
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Gated",
     "Glu",
     "Mlp",
+    "NoChannel",
     "StarMlp",
     "StarReLU",
 ]
