@@ -180,9 +180,10 @@ class Trainer:
         estimate, _, commitment, usage = self.net(wave, self._active(len(wave)), quantize=self.fitted)
         estimate, target = estimate[:, self.ema.delay :], wave[:, : wave.shape[1] - self.ema.delay]
         terms = self.spectral(estimate, target)
-        terms["envelope"] = self.envelope(estimate, target)
-        terms["loudness"] = self.loudness(estimate, target)
         weights = recipe.loss
+        for name, term in (("envelope", self.envelope), ("loudness", self.loudness)):
+            if getattr(weights, name):
+                terms[name] = term(estimate, target)
         loss = weights.commitment * commitment + sum(getattr(weights, name) * term for name, term in terms.items())
         values = {name: float(term.detach()) for name, term in terms.items()}
         values |= {"commitment": float(commitment.detach()), "usage": float(usage.min())}

@@ -1,0 +1,216 @@
+"""A bake-off: every variant trained by the same recipe on the same data with the same seeds, scored on the same clips.
+
+recipe -> variants -> (shared autoencoder) -> variants x seeds in processes (a file each) -> tables, page
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import datetime
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from mixcodec import __version__
+from mixcodec.data import open_data
+from mixcodec.errors import ConfigError, UsageError
+from mixcodec.evaluate.bench.machine import describe_machine, versions
+from mixcodec.evaluate.compare.mixers import mixer_variants
+from mixcodec.evaluate.compare.quantizers import quantizer_variants
+from mixcodec.evaluate.compare.rows import Row, Rows, row_key, shared_key
+from mixcodec.evaluate.compare.score import METRICS, Clips
+from mixcodec.evaluate.compare.trial import Task, failed, run_trial, train_shared
+from mixcodec.evaluate.compare.variants import Variant
+from mixcodec.evaluate.extras import need_package
+from mixcodec.evaluate.metrics import METRICS as ALL_METRICS
+from mixcodec.evaluate.run import end_with_parent
+from mixcodec.registry import nearest
+from mixcodec.train import Recipe
+from mixcodec.train.loop import revision
+
+PARTS: dict[str, Callable[..., list[Variant]]] = {"quantizers": quantizer_variants, "mixers": mixer_variants}
+"""What can be compared."""
+SHARES = {"quantizers"}
+"""Where the autoencoder before the part is the same for all, so that it is trained once."""
+
+CHECKPOINT = "last.safetensors"
+"""The name that the trainer gives its newest checkpoint."""
+
+Tell = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be compared."""
+
+    part: str
+    """quantizers or mixers."""
+    recipe: Recipe
+    """The base: its codec, with one part replaced, is every variant's."""
+    kinds: tuple[str, ...] = ()
+    """Kinds to take; none for all."""
+    seeds: tuple[int, ...] = (0,)
+    clips: Clips = dataclasses.field(default_factory=Clips)
+    jobs: int = 1
+    command: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What came out: of each variant a row for each seed, and what made them."""
+
+    part: str
+    variants: list[Variant]
+    rows: dict[str, list[Row]]
+    """Group and name of a variant, joined by a slash -> its rows, in the order of the seeds."""
+    base: str
+    """Kind of the part that the base has."""
+    about: dict[str, Any]
+
+    def of(self, variant: Variant) -> list[Row]:
+        """The rows of a variant."""
+        return self.rows[place(variant)]
+
+
+def place(variant: Variant) -> str:
+    """The key of a variant in a comparison."""
+    return f"{variant.group}/{variant.name}"
+
+
+def compare(plan: Plan, out: Path, tell: Tell = lambda _: None) -> Comparison:
+    """Train and score what is not in the folder `out` yet, and give all of it. Rows that failed are tried again.
+
+    Raises:
+        MixcodecError: a kind or the recipe is unknown, the data cannot be opened, the folder cannot be written.
+    """
+    if plan.part not in PARTS:
+        raise UsageError(f"nothing to compare is called {plan.part!r}: {nearest(plan.part, list(PARTS))}")
+    for package in ("plotly", "pesq", "pystoi"):
+        need_package(package, "eval", "mixcodec compare")
+    for kind in METRICS:
+        ALL_METRICS.build(kind).check()
+    if not plan.recipe.codebooks_from < plan.recipe.steps:
+        told = f"codebooks_from is {plan.recipe.codebooks_from}, but the codebooks need steps: the recipe has {plan.recipe.steps}"
+        raise ConfigError(told)
+    variants = PARTS[plan.part](plan.recipe.codec, plan.kinds)
+    data = open_data(plan.recipe.data)
+    plan.clips.waves(data)  # a clip that cannot be read is told at once
+    store = Rows(out / "rows")
+    shares = plan.part in SHARES and plan.recipe.codebooks_from > 0
+    keys: dict[tuple[str, int], str] = {}
+    tasks: dict[str, Task] = {}
+    for variant in variants:
+        for seed in plan.seeds:
+            recipe = dataclasses.replace(plan.recipe, seed=seed)
+            key = keys[place(variant), seed] = row_key(variant, recipe, data.manifest_hash, plan.clips, shares)
+            held = store.read(key)
+            if held is None or held["status"] != "done":
+                shared = out / "shared" / shared_key(recipe, data.manifest_hash) / CHECKPOINT if shares else None
+                tasks[key] = Task(variant, recipe, out / "training" / key, shared, plan.clips)
+    tell(f"{len(variants)} variants, {len(tasks)} of {len(set(keys.values()))} rows to train")
+    for shared, recipe in {task.shared: task.recipe for task in tasks.values() if task.shared}.items():
+        train_shared(recipe, shared)
+        tell(f"seed {recipe.seed}: the shared autoencoder has been trained for {recipe.codebooks_from} steps")
+    for number, (key, row) in enumerate(_in_processes(tasks, plan.jobs), 1):
+        store.write(key, row | {"name": tasks[key].variant.name, "seed": tasks[key].recipe.seed, "revision": revision()})
+        tell(f"{number}/{len(tasks)} {_told(tasks[key], row)}")
+    rows = {place(v): [store.read(keys[place(v), seed]) or failed("its row is gone") for seed in plan.seeds] for v in variants}
+    return Comparison(plan.part, variants, rows, _base_kind(plan), _about(plan, data.manifest_hash))
+
+
+def _told(task: Task, row: Row) -> str:
+    name = f"{task.variant.group}: {task.variant.name}, seed {task.recipe.seed}"
+    if row["status"] != "done":
+        return f"{name}: failed: {row['reason']}"
+    means = {scale: sum(values.values()) / len(values) for scale, values in row["scores"].items() if values}
+    return f"{name}: " + ", ".join(f"{scale} {mean:.3f}" for scale, mean in means.items()) + f" ({row['wall_seconds']:.0f} s)"
+
+
+def _base_kind(plan: Plan) -> str:
+    codec = plan.recipe.codec
+    part = codec["quantizer"] if plan.part == "quantizers" else codec["encoder"]["stages"][0]["mixer"]
+    return str(part if isinstance(part, str) else part["kind"])
+
+
+def _about(plan: Plan, manifest: str) -> dict[str, Any]:
+    recipe, clips = plan.recipe, plan.clips
+    return {
+        "command": plan.command,
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "recipe": recipe.name,
+        "steps": recipe.steps,
+        "codebooks_from": recipe.codebooks_from,
+        "shared": plan.part in SHARES,
+        "seconds_a_step": recipe.data.batch_size * recipe.data.segment_seconds * recipe.devices,
+        "seeds": list(plan.seeds),
+        "manifest": manifest[:16],
+        "clips": len(clips.names) or clips.count,
+        "clip_source": "a list" if clips.names else f"{clips.seconds:g} s each of speakers held out",
+        "machine": describe_machine(),
+        "versions": versions() | {"mixcodec": __version__},
+        "revision": revision(),
+    }
+
+
+def _in_processes(tasks: dict[str, Task], jobs: int) -> Iterator[tuple[str, Row]]:
+    """The key and the row of each task as they come: one job works in this process, several in their own.
+
+    A task whose process dies twice, the second time alone, is one that failed.
+    """
+    if jobs == 1:
+        for key, task in tasks.items():
+            yield key, run_trial(task)
+        return
+    suspects = dict(tasks)
+    for alone in (False, True):
+        batches: Iterable[dict[str, Task]] = [{k: t} for k, t in suspects.items()] if alone else [suspects]
+        suspects = {}
+        for batch in batches:
+            left = dict(batch)
+            try:
+                for key, row in _pooled(batch, 1 if alone else jobs):
+                    del left[key]
+                    yield key, row
+            except BrokenProcessPool:
+                suspects |= left
+        if not suspects:
+            return
+    for key in suspects:
+        yield key, failed("the process that trained it died: out of memory, or a fault in native code")
+
+
+def _pooled(tasks: dict[str, Task], jobs: int) -> Iterator[tuple[str, Row]]:
+    context = multiprocessing.get_context("spawn")  # forked ones would share the threads of torch
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    workers = max(1, min(jobs, len(tasks)))
+    with concurrent.futures.ProcessPoolExecutor(workers, context, end_with_parent, (os.getpid(),)) as pool:
+        futures = {pool.submit(run_trial, task): key for key, task in tasks.items()}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            for process in list((pool._processes or {}).values()):  # or leaving the block would wait for their steps
+                process.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def checked(plan: Plan) -> Plan:
+    """The plan, if it makes sense. Raises UsageError."""
+    if plan.jobs < 1:
+        raise UsageError(f"--jobs is {plan.jobs}, but must be at least 1")
+    if not plan.seeds or min(plan.seeds) < 0 or len(set(plan.seeds)) < len(plan.seeds):
+        raise UsageError("--seeds are whole numbers from 0 up, each once")
+    if plan.clips.count < 1 or not 0.5 <= plan.clips.seconds <= 60:
+        raise UsageError("--clips is at least 1, and --clip-seconds from 0.5 to 60")
+    return plan
+
+
+def with_steps(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe with so many steps, of which the same share comes before the codebooks. Raises ConfigError."""
+    return dataclasses.replace(recipe, steps=steps, codebooks_from=round(recipe.codebooks_from * steps / recipe.steps))
