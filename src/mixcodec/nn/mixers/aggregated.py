@@ -25,6 +25,8 @@ class Aggregated(Mixer):
     (B, *grid, C), `rank` 1 or 2. Cost per token: 5 * C^2 + 2 * (window^rank + N / pool^rank) * C.
     """
 
+    growth = "quadratic"
+
     def __init__(
         self,
         channels: int,
@@ -83,15 +85,14 @@ class Aggregated(Mixer):
 
     def _far_place(self, grid: torch.Size, coarse: list[int], like: torch.Tensor) -> torch.Tensor:
         """(N, H, M): a number for how far each of the M pooled tokens is from each of the N tokens."""
-        apart = []
-        for n, m in zip(grid, coarse, strict=True):
+        rows, columns = grid_places(grid), grid_places(coarse)
+        values, index = [], torch.zeros(len(rows), len(columns), dtype=torch.long, device=like.device)
+        for axis, (n, m) in enumerate(zip(grid, coarse, strict=True)):
             place = torch.arange(n, dtype=torch.float32, device=like.device)
-            apart.append(place[:, None] - F.adaptive_avg_pool1d(place[None], m))
-        rows = grid_places(grid)
-        columns = grid_places(coarse)
-        pairs = torch.stack([part[rows[:, i]][:, columns[:, i]] for i, part in enumerate(apart)], -1)
-        pairs = pairs / (self.extent - 1) * 8
-        pairs = pairs.sign() * (pairs.abs() + 1).log2() / 3
-        each, which = pairs.flatten(0, 1).unique(dim=0, return_inverse=True)  # few differ
-        number = self.far_out(F.relu(self.far_in(each.to(like.dtype))))
-        return number[which].reshape(len(rows), len(columns), self.heads).mT
+            apart = (place[:, None] - F.adaptive_avg_pool1d(place[None], m)) / (self.extent - 1) * 8
+            each, which = apart.unique(return_inverse=True)  # few differ, so the network sees few
+            values.append(each.sign() * (each.abs() + 1).log2() / 3)
+            index = index * len(each) + which[rows[:, axis]][:, columns[:, axis]]
+        pairs = torch.cartesian_prod(*values).reshape(-1, len(grid)).to(like.dtype)
+        number = self.far_out(F.relu(self.far_in(pairs)))
+        return number.T[:, index].transpose(0, 1)
