@@ -13,6 +13,8 @@ def export(
     folder: tyro.conf.Positional[Path],
     quality: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     notes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+    tables: bool = True,
+    data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
 ) -> None:
     """Write the averaged weights of a training checkpoint as a model folder that runs without torch.
 
@@ -21,10 +23,12 @@ def export(
         folder: The model folder to write; one that is there is replaced.
         quality: Markdown with measured figures (such as tables of the summary.md of mixcodec eval), put into the card.
         notes: Markdown on data, licences and limits, put into the card.
+        tables: Learn entropy tables from the corpus: files become a tenth smaller or more, and the export takes minutes longer.
+        data: Where the corpus of the recipe is. By default where it was in training.
     """
     from mixcodec.train.export import export_checkpoint
 
-    name = export_checkpoint(checkpoint, folder, _text(quality), _text(notes))
+    name = export_checkpoint(checkpoint, folder, _text(quality), _text(notes), tables, data)
     print(f"{name} is in {folder}")
 
 

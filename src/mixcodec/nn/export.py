@@ -16,6 +16,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 
+from mixcodec.entropy import ENTROPY, Tables
 from mixcodec.errors import FileError
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.state import State
@@ -45,12 +46,14 @@ def export_folder(
     card: str,
     about: Mapping[str, Any] | None = None,
     adversary: torch.nn.Module | None = None,
+    tables: Tables | None = None,
 ) -> None:
     """Writes `folder`: encoder.onnx, decoder.onnx, model.safetensors, config.json, card.md; whole or not at all.
 
     Weights are rounded to float16 first, and both graphs and the safetensors hold these very numbers; arithmetic is float32.
     `about` (plain values) goes into config.json; the weights of `adversary`, if given, into adversary.safetensors, so that
-    training can go on from the folder. Raises FileError if `folder` can't be written.
+    training can go on from the folder; `tables`, if given, into entropy.bin, so that files become smaller. Raises FileError if
+    `folder` can't be written.
     """
     net, folder = half_precision(net), folder.resolve()
     if folder.exists() and not (folder / "config.json").is_file() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -66,6 +69,8 @@ def export_folder(
         save_file({k: _stored(v) for k, v in net.state_dict().items()}, part / "model.safetensors", {"format": "pt"})
         if adversary:
             save_file({k: _stored(v) for k, v in adversary.state_dict().items()}, part / "adversary.safetensors")
+        if tables:
+            (part / ENTROPY).write_bytes(tables.to_bytes())
         config = {
             "format": FORMAT,
             "name": name,

@@ -1,28 +1,36 @@
 """A training checkpoint -> a model folder with its card."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from mixcodec.data import Data, open_data
+from mixcodec.errors import DataError
 from mixcodec.losses.discriminators import DISCRIMINATORS
 from mixcodec.nn.codec import CodecNet
-from mixcodec.nn.export import export_folder
+from mixcodec.nn.export import export_folder, half_precision
 from mixcodec.nn.state import inside
 from mixcodec.train.checkpoint import load_checkpoint
-from mixcodec.train.recipe import recipe_from_dict
+from mixcodec.train.recipe import Recipe, recipe_from_dict
+from mixcodec.train.tables import corpus_tables
 
 
-def export_checkpoint(checkpoint: Path, folder: Path, quality: str = "", notes: str = "") -> str:
+def export_checkpoint(
+    checkpoint: Path, folder: Path, quality: str = "", notes: str = "", tables: bool = True, data: Path | None = None
+) -> str:
     """Exports the averaged weights and, if they were trained, the discriminators'; gives the model's name.
 
-    `quality` and `notes` are Markdown for the card. Raises ConfigError for a file that is no checkpoint, FileError for a
-    folder that can't be written.
+    `quality` and `notes` are Markdown for the card. With `tables` the entropy tables are learned too, from the corpus of the
+    recipe, which is at `data` if that is given. Raises ConfigError for a file that is no checkpoint, DataError for a corpus
+    that is not there, FileError for a folder that can't be written.
     """
     tensors, meta = load_checkpoint(checkpoint)
     recipe = recipe_from_dict(meta["recipe"])
     net = CodecNet(recipe.codec)
     net.load_state_dict(inside("ema", tensors))
+    net = half_precision(net)
     adversary = None
     if meta["step"] > recipe.adversary.begin:
         adversary = DISCRIMINATORS.build(recipe.adversary.discriminator)
@@ -33,8 +41,16 @@ def export_checkpoint(checkpoint: Path, folder: Path, quality: str = "", notes: 
         "data_manifest": meta["manifest"],
         "recipe": _shared(meta["recipe"]),
     }
-    export_folder(net, folder, recipe.name, _card(net, meta, quality, notes), about, adversary)
+    learned = corpus_tables(net, _corpus(recipe, data)) if tables else None
+    export_folder(net, folder, recipe.name, _card(net, meta, quality, notes), about, adversary, learned)
     return recipe.name
+
+
+def _corpus(recipe: Recipe, root: Path | None) -> Data:
+    try:
+        return open_data(dataclasses.replace(recipe.data, root=str(root)) if root else recipe.data)
+    except DataError as error:
+        raise DataError(f"{error}; for the entropy tables, say where the corpus is with --data, or --no-tables") from None
 
 
 def _shared(recipe: dict[str, Any]) -> dict[str, Any]:

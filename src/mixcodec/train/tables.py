@@ -1,0 +1,30 @@
+"""The entropy tables of a codec, from the corpus that it was trained on."""
+
+import numpy as np
+import torch
+
+from mixcodec.data import Data
+from mixcodec.entropy import Tables, learn_tables
+from mixcodec.nn.codec import CodecNet
+
+HOURS = 4.0
+"""As much of the corpus is encoded, clips evenly over it."""
+SILENCE_EVERY, SILENCE_SECONDS = 25, 3.0
+"""One clip in so many has silence for so long before it, and between it and its repetition: tables are to know it."""
+
+
+@torch.no_grad()
+def corpus_tables(net: CodecNet, data: Data) -> Tables:
+    """Tables learned from the codes of the training clips, as they were recorded. `net` must be the net as it is exported."""
+    store = data.train
+    step = max(1, round(store.seconds / 3600 / HOURS))
+    silence = np.zeros(round(SILENCE_SECONDS * net.sample_rate), np.float32)
+    codes = []
+    for number, index in enumerate(range(0, len(store), step)):
+        wave = store.clip(index)
+        if number % SILENCE_EVERY == 0:
+            wave = np.concatenate([silence, wave, silence, wave])
+        padded = np.pad(wave, (0, -len(wave) % net.hop))
+        clip, _ = net.encode(torch.from_numpy(padded)[None], net.encoder_state(1))
+        codes.append(clip[0].numpy())
+    return learn_tables(codes, net.codebook_size)
