@@ -1,17 +1,20 @@
 """The one scan of all recurrences: h_t = exp(log_decay_t) * h_(t-1) + value_t, with numbers, matrices or a fixed matrix.
 
 All forms take the state before the block and give the one after it, compute in float32 (or float64, where that comes in)
-and do a block in chunks: within a chunk in parallel, from chunk to chunk by the same scan over the chunks' ends. So the
+and do a block in chunks: all chunks side by side, from chunk to chunk by the same scan over the chunks' ends. So the
 cost is linear in the length and the depth logarithmic. Decays are given as logarithms, at most zero: then nothing overflows.
 
 An exported graph has no loop over a length that it doesn't know. There the ends of all chunks are done at once, quadratic
 in their number (a fixed matrix: in the number of tokens); streamed blocks have few.
 """
 
+from collections.abc import Iterator, Sequence
+
 import torch
 import torch.nn.functional as F
 
 CHUNK = 16  # tokens done in parallel
+SERIAL = 64  # tokens of a scan over numbers done one after the other, all chunks side by side
 WIDE = 64  # the same, for matrices with one decay a head
 MOST_BITS = 16  # an exported fixed scan takes blocks of fewer than 2^16 tokens
 LOWEST = -5.0  # least log decay where each row of a matrix has its own: two halves of a chunk then stay within float32
@@ -49,23 +52,44 @@ def scan(log_decay: torch.Tensor, value: torch.Tensor, start: torch.Tensor) -> t
 
     log_decay (B, T, *D), any of D may be 1; value (B, T, *D).
     """
+    if _exporting():
+        return _exported_scan(log_decay, value, start)
+    decay, value, start = wide(log_decay), wide(value), start.to(wide(value).dtype)
     length = value.shape[1]
-    size = _chunk_size(length, CHUNK)
-    decay, states = _chunks(wide(log_decay), size), _chunks(wide(value), size)
+    if length <= SERIAL:
+        states = torch.stack(list(_one_by_one(decay.exp().unbind(1), value.unbind(1), start)), 1)
+        return states, states[:, -1]
+    decay, value = _chunks(decay, SERIAL), _chunks(value, SERIAL)
+    total, decays, values = decay.sum(2), decay.exp().unbind(2), value.unbind(2)
+    for end in _one_by_one(decays[1:], values[1:], values[0]):  # of each chunk alone, from zero
+        ends = end
+    ends = scan(total, ends, start)[0]
+    starts = torch.cat([start[:, None], ends[:, :-1]], 1)
+    states = torch.stack(list(_one_by_one(decays, values, starts)), 2).flatten(1, 2)[:, :length]
+    return states, states[:, -1]
+
+
+def _one_by_one(decays: Sequence[torch.Tensor], values: Sequence[torch.Tensor], state: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The states after each of the values: two operations a number, which nothing else needs as few of."""
+    for decay, value in zip(decays, values, strict=True):
+        state = torch.addcmul(value, decay, state)
+        yield state
+
+
+def _exported_scan(log_decay: torch.Tensor, value: torch.Tensor, start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same without a loop over the length: doubling within chunks, all their ends at once."""
+    length = value.shape[1]
+    decay, states = _chunks(wide(log_decay), CHUNK), _chunks(wide(value), CHUNK)
     total = decay.sum(2)
     decay = decay.exp()
     by = 1
-    while by < size:  # doubling: place t holds the state after up to 2 by tokens, and their decay
+    while by < CHUNK:  # place t holds the state after up to 2 by tokens, and their decay
         states = states + decay * _later(states, by, 0)
         decay = decay * _later(decay, by, 1)
         by *= 2
-    ends = starts = start.to(states.dtype)[:, None]
-    if _exporting():
-        ends = _all_at_once(total, states[:, :, -1], starts)
-    elif states.shape[1] > 1:
-        ends = scan(total, states[:, :, -1], start)[0]
-    if _exporting() or states.shape[1] > 1:
-        starts = torch.cat([starts, ends[:, :-1]], 1)
+    starts = start.to(states.dtype)[:, None]
+    ends = _all_at_once(total, states[:, :, -1], starts)
+    starts = torch.cat([starts, ends[:, :-1]], 1)
     states = (states + decay * starts[:, :, None]).flatten(1, 2)[:, :length]
     return states, states[:, -1]
 
