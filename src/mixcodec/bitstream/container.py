@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from io import BytesIO
@@ -13,7 +14,7 @@ from mixcodec.bitstream.header import FIRST_WITH_TABLES, MAX_PACKET_CODES, MAX_R
 from mixcodec.bitstream.packet import Layout
 from mixcodec.bitstream.reader import MxcReader, Packet
 from mixcodec.bitstream.writer import MxcWriter
-from mixcodec.entropy import ENTROPY_MODELS, KINDS, EntropyModel, Tables
+from mixcodec.entropy import ENTROPY_MODELS, KINDS, Adaptive, EntropyModel, Tables
 from mixcodec.entropy.model import Codes
 from mixcodec.errors import BitstreamError, ModelError, TokensError
 from mixcodec.files import PathLike, atomic_output, display_name, seekable_input
@@ -52,11 +53,21 @@ def layout_of(codes: Codes) -> Layout:
 def cheapest_coding(packets: Iterable[tuple[Codes, Layout]], codebook_size: int, tables: Tables | None) -> int:
     """The number of the coding that takes the fewest bytes for these packets; the lowest of equals."""
     packets = list(packets)
-    spent = {}
+    spent: dict[int, int] = {}
     for number in usable_codings(tables):
+        if number == Adaptive.number:
+            continue  # it is slow: see below
         model = ENTROPY_MODELS.build(KINDS[number], size=codebook_size, tables=tables)
         spent[number] = sum(len(codes_to_payload(model, codes, layout)) for codes, layout in packets)
+    if min(spent.values()) > sum(_new_codes(codes) for codes, _ in packets) * math.log2(codebook_size) / 8:
+        adaptive = Adaptive(codebook_size)
+        spent[Adaptive.number] = sum(len(codes_to_payload(adaptive, codes, layout)) for codes, layout in packets)
     return min(spent, key=lambda number: (spent[number], number))
+
+
+def _new_codes(codes: Codes) -> int:
+    """How many different codes the codebooks of a packet use: each costs the adaptive coding as much as a uniform one."""
+    return sum(len(np.unique(codes[..., book])) for book in range(codes.shape[2]))
 
 
 def usable_tables(tables: Tables | None, codebook_size: int, codebooks: int) -> Tables | None:
