@@ -26,7 +26,7 @@ MAX_SAMPLES = 1 << 48
 MAX_FRAMES = 1 << 40
 MAX_RATIO = 1 << 20
 MAX_PACKET_FRAMES = 1 << 12
-MAX_PACKET_CODES = 1 << 18
+MAX_PACKET_CODES = 1 << 16
 """Of all frames, channels and codebooks of one packet: what a reader has to hold at once."""
 MAX_CODINGS = 1 << 8
 FIRST_WITH_TABLES = 3

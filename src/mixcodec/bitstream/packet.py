@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,9 +20,12 @@ SEEK_STEP = 16
 """The end record tells where every sixteenth packet begins."""
 END_SIZE_BYTES = 3
 FILE_CHECK_BYTES = 4
-MAX_END_BYTES = (1 << 24) - 1
-MAX_START_BYTES = 12
-"""No start of a packet, before its payload, is longer."""
+MAX_END_BYTES = 1 << 22
+MAX_START_BYTES = 28
+"""No start of a packet, before its payload, is longer: four numbers."""
+MIN_PACKET_BYTES = 1 + CHECK_BYTES
+NUMBERS = 1 << 15
+"""A packet's check tells its number modulo this."""
 
 
 @dataclass(frozen=True)
@@ -113,14 +117,24 @@ def parse_packet_start(header: Header, data: bytes) -> PacketStart | None:
     return PacketStart(layout, fields.position, payload)
 
 
-def packet_index(start: PacketStart, packet: bytes) -> int:
-    """The index modulo 65536 that the check of a whole packet stands for: its own where nothing is damaged."""
-    stored = int.from_bytes(packet[start.whole - CHECK_BYTES : start.whole], "little")
-    return stored ^ binascii.crc_hqx(packet[: start.whole - CHECK_BYTES], 0)
+def packet_number(start: PacketStart, packet: bytes) -> int | None:
+    """The number modulo NUMBERS that the check of a whole packet stands for; None where it stands for none.
+
+    The number n is in the check as n xor 2n, which has an even number of ones, and so has every multiple of the CRC's
+    polynomial: an odd number of flipped bits never turns a packet into one of another number.
+    """
+    end = start.whole - CHECK_BYTES
+    mark = int.from_bytes(packet[end : start.whole], "little") ^ binascii.crc_hqx(packet[:end], 0)
+    if mark.bit_count() % 2:
+        return None
+    for shift in (1, 2, 4, 8):
+        mark ^= mark << shift
+    return mark % NUMBERS
 
 
 def _check(data: bytes, index: int) -> int:
-    return binascii.crc_hqx(data, 0) ^ (index & 0xFFFF)
+    number = index % NUMBERS
+    return binascii.crc_hqx(data, 0) ^ number ^ number << 1
 
 
 @dataclass(frozen=True)
@@ -177,12 +191,12 @@ def parse_end(header: Header, data: bytes, first: int, size: int) -> EndRecord:
     if packets != -(-frames // header.packet_frames):
         raise BitstreamError(f"has {packets} packets for {frames} frames")
     entries = max(0, packets - 1) // SEEK_STEP
-    if entries > len(data):
-        raise BitstreamError("is cut short")
-    seek, position = [], first
+    if entries > len(data) or packets * MIN_PACKET_BYTES > size - first:
+        raise BitstreamError(f"is too short for its {packets} packets")
+    seek, position = array("Q"), first
     for _ in range(entries):
         position += fields.number()
-        seek.append(position)
+        seek.append(min(position, size))
     if fields.position != len(data) - CHECK_BYTES or (seek and seek[-1] >= size):
         raise BitstreamError("has an end record that does not fit its packets")
     return EndRecord(sample_count, frames, packets, seek)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from mixcodec.bitstream.header import CHECK_BYTES, MAX_HEADER_BYTES, USUAL_HEADER_BYTES, Header, parse_header
 from mixcodec.bitstream.packet import (
@@ -14,11 +15,12 @@ from mixcodec.bitstream.packet import (
     FILE_CHECK_BYTES,
     MAX_END_BYTES,
     MAX_START_BYTES,
+    NUMBERS,
     SEEK_STEP,
     EndRecord,
     Layout,
     PacketStart,
-    packet_index,
+    packet_number,
     parse_end,
     parse_packet_start,
 )
@@ -27,6 +29,10 @@ from mixcodec.errors import BitstreamError
 from mixcodec.files import COPY_BYTES
 
 TAIL_BYTES = FILE_CHECK_BYTES + END_SIZE_BYTES
+START_BYTES = 6
+"""Magic, version, flags, length of the name."""
+
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class MxcReader:
         header: the parsed header.
         first: where the first packet begins.
         file_bytes: size of the file.
+        end_position: where the end record begins; 0 as long as `end` has not found it.
 
     Raises:
         BitstreamError: it is empty, or does not begin with a whole header.
@@ -56,6 +63,8 @@ class MxcReader:
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.name = name
         self._file = file
+        self._end: EndRecord | None = None
+        self.end_position = 0
         self.file_bytes = file.seek(0, os.SEEK_END)
         if not self.file_bytes:
             raise BitstreamError(f"{name}: is empty (0 bytes); give a .mxc file")
@@ -81,14 +90,17 @@ class MxcReader:
         Raises:
             BitstreamError: there is none: the file is cut short, or damaged there.
         """
-        size = int.from_bytes(self.at(self.file_bytes - END_SIZE_BYTES, END_SIZE_BYTES), "little")
-        start = self.file_bytes - size
-        if start < self.first or size < TAIL_BYTES:
-            raise self.bad("is cut short or damaged at its end")
-        try:
-            return parse_end(self.header, self.at(start, size - TAIL_BYTES), self.first, start)
-        except BitstreamError as error:
-            raise self.bad(str(error)) from None
+        if self._end is None:
+            size = int.from_bytes(self.at(self.file_bytes - END_SIZE_BYTES, END_SIZE_BYTES), "little")
+            start = self.file_bytes - size
+            if start < self.first or not TAIL_BYTES <= size <= MAX_END_BYTES:
+                raise self.bad("is cut short, damaged at its end, or has bytes to spare there")
+            try:
+                self._end = parse_end(self.header, self.at(start, size - TAIL_BYTES), self.first, start)
+            except BitstreamError as error:
+                raise self.bad(str(error)) from None
+            self.end_position = start
+        return self._end
 
     def verify(self) -> EndRecord:
         """Check the whole file against its last checksum. Raises BitstreamError; else returns the end record."""
@@ -115,10 +127,12 @@ class MxcReader:
         """
         end = self.end()
         stop = end.packets if stop is None else min(stop, end.packets)
-        index = min(start, stop) // SEEK_STEP * SEEK_STEP
+        index = min(start, max(0, stop - 1)) // SEEK_STEP * SEEK_STEP
         position = end.seek[index // SEEK_STEP - 1] if index else self.first
         frames = 0
         while index < stop:
+            if index and index % SEEK_STEP == 0 and position != end.seek[index // SEEK_STEP - 1]:
+                raise self.bad(f"is damaged: packet {index} is not where its seek table says")
             found = self._start(position)
             if found is None or (found.layout.frames != self.header.packet_frames and index != end.packets - 1):
                 raise self.bad(f"is damaged: packet {index} is not where it should be")
@@ -127,12 +141,12 @@ class MxcReader:
             position += found.whole
             frames = index * self.header.packet_frames + found.layout.frames
             index += 1
-        if stop == end.packets and (frames != end.frames or self._start(position) is not None):
+        if stop == end.packets and (frames != end.frames or position != self.end_position):
             raise self.bad(f"has packets that do not make up its {end.frames} frames")
 
     def _packet(self, index: int, position: int, start: PacketStart) -> Packet:
         data = self.at(position, start.whole)
-        if len(data) < start.whole or packet_index(start, data) != index & 0xFFFF:
+        if len(data) < start.whole or packet_number(start, data) != index % NUMBERS:
             raise self.bad(f"is damaged (the checksum of packet {index} does not match)")
         return Packet(index, position, start.layout, data[start.size : -CHECK_BYTES], start.whole)
 
@@ -159,6 +173,8 @@ class PacketStream:
         header: the parsed header.
         end: the end record, once all packets have been taken; None before.
 
+    No read asks for more bytes than the header, the packet or the end record still lacks, but the stream must end after it.
+
     Raises:
         BitstreamError: from the constructor or from iterating, where the stream is no `.mxc` file, is damaged or cut short.
     """
@@ -169,50 +185,56 @@ class PacketStream:
         self._data = bytearray()
         self._check = 0
         self.end: EndRecord | None = None
-        wanted = USUAL_HEADER_BYTES
-        while True:
-            whole = self._fill(wanted)
-            try:
-                self.header, self._first = parse_header(bytes(self._data))
-                break
-            except CutShortError as error:
-                if not whole or wanted >= MAX_HEADER_BYTES:
-                    raise BitstreamError(f"{name}: {error}") from None
-                wanted = min(2 * wanted, MAX_HEADER_BYTES)
-            except BitstreamError as error:
-                raise type(error)(f"{name}: {error}") from None
+        try:
+            self.header, self._first = self._parsed(parse_header, START_BYTES)
+        except BitstreamError as error:
+            raise type(error)(f"{name}: {error}") from None
         self._take(self._first)
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield each packet as it stands in the file, its check tested."""
-        index, position = 0, self._first
+        index, frames, position = 0, 0, self._first
+        seek = array("Q")
         try:
-            while True:
-                self._fill(MAX_START_BYTES)
-                start = parse_packet_start(self.header, bytes(self._data[:MAX_START_BYTES]))
-                if start is None:
-                    break
+            while start := self._parsed(lambda data: parse_packet_start(self.header, data), 1):
                 if not self._fill(start.whole):
-                    raise CutShortError("is cut short")
+                    raise CutShortError
                 packet = self._take(start.whole)
-                if packet_index(start, packet) != index & 0xFFFF:
+                if packet_number(start, packet) != index % NUMBERS:
                     raise BitstreamError(f"is damaged (the checksum of packet {index} does not match)")
+                if frames % self.header.packet_frames:
+                    raise BitstreamError(f"is damaged: packet {index} comes after one that must be the last")
+                if index and index % SEEK_STEP == 0:
+                    seek.append(position)
                 yield packet
-                index, position = index + 1, position + start.whole
-            self._finish(position, index)
+                index, frames, position = index + 1, frames + start.layout.frames, position + start.whole
+            self._finish(position, index, frames, seek)
         except BitstreamError as error:
             raise type(error)(f"{self.name}: {error}") from None
 
-    def _finish(self, position: int, packets: int) -> None:
+    def _finish(self, position: int, packets: int, frames: int, seek: array[int]) -> None:
         self._fill(MAX_END_BYTES + 1)
         size = int.from_bytes(self._data[-END_SIZE_BYTES:], "little")
-        if size != len(self._data) or size < TAIL_BYTES:
-            raise BitstreamError("is cut short or damaged at its end")
+        if size != len(self._data) or not TAIL_BYTES <= size <= MAX_END_BYTES:
+            raise BitstreamError("is cut short, damaged at its end, or has bytes to spare there")
         record = self._take(size - TAIL_BYTES)
         end = parse_end(self.header, record, self._first, position)
-        if self._data[:FILE_CHECK_BYTES] != self._check.to_bytes(FILE_CHECK_BYTES, "little") or end.packets != packets:
+        if self._data[:FILE_CHECK_BYTES] != self._check.to_bytes(FILE_CHECK_BYTES, "little"):
             raise BitstreamError("is damaged (its checksum does not match)")
+        if (end.packets, end.frames, end.seek) != (packets, frames, seek):
+            raise BitstreamError("has an end record that does not fit its packets")
         self.end = end
+
+    def _parsed(self, parse: Callable[[bytes], Parsed], wanted: int) -> Parsed:
+        """What `parse` makes of the bytes that come next; it is never waited for more of them than that takes."""
+        while True:
+            whole = self._fill(wanted)
+            try:
+                return parse(bytes(self._data))
+            except CutShortError as error:
+                if not whole:
+                    raise
+                wanted = error.needed
 
     def _fill(self, count: int) -> bool:
         """Wait until `count` bytes are there; False where the stream ends before."""

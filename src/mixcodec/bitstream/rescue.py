@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 
 from mixcodec.bitstream.header import CHECK_BYTES
-from mixcodec.bitstream.packet import MAX_START_BYTES, PacketStart, packet_index, parse_packet_start
+from mixcodec.bitstream.packet import MAX_START_BYTES, NUMBERS, PacketStart, packet_number, parse_packet_start
 from mixcodec.bitstream.reader import MxcReader, Packet
 from mixcodec.errors import BitstreamError
 
-SCAN_BYTES = 1 << 22
-"""How far a scan for the next whole packet goes before the rest is given up."""
-WORK_BYTES = 1 << 28
-"""How many bytes a rescue checksums altogether: a file made to look like packets everywhere ends it, not the patience."""
+SCAN_BYTES = 1 << 18
+"""How far the next whole packet is looked for byte by byte, before the seek table is asked."""
+WORK_BYTES = 1 << 30
+"""How much looking there is altogether: a file made to look like packets everywhere ends it, not the patience."""
+PLACE_BYTES = 1 << 10
+"""What a look at one place costs of it, beside the bytes that are checksummed there."""
 WINDOW_BYTES = 1 << 20
-MAX_LOST_PACKETS = 1 << 12
-"""How many packets in a row may be missing for what comes after them to be believed."""
+"""So much of the file before and after a place is at hand: more than three packets take."""
+MAX_LOST_FRAMES = 1 << 20
+"""How many frames in a row may be missing, nearly six hours at 50 Hz."""
+MAX_LOST_PACKETS = NUMBERS // 2
+WITNESSES = 2
+"""How many packets must follow one that was found by looking, if the end of the packets does not."""
 
 
 def rescued_packets(reader: MxcReader) -> Iterator[Packet]:
     """Every packet that is whole, in order, whatever happened to the rest of the file.
 
-    After a damaged one the next is looked for where its length says, then byte by byte for at most SCAN_BYTES, then wherever
-    a seek entry points. What is found so counts only where a further packet, or the end, follows it directly: a checksum of
-    16 bits alone would be met by chance at one place in 65536.
+    A packet is taken where the one before it ends, if its check is right for the next number, or, where that one is damaged,
+    where its length says that the next but one begins. After any other damage the next packet is looked for byte by byte
+    for SCAN_BYTES, then wherever a seek entry points. A checksum of 16 bits is met by chance at one place in 65536, so what
+    is found by looking counts only where WITNESSES further packets follow it, or the end record.
     """
     return _Rescue(reader).packets()
 
@@ -33,15 +41,21 @@ class _Rescue:
         self._reader = reader
         self._window, self._window_start = b"", 0
         self._work = 0
+        frames = reader.header.packet_frames
+        self._most_lost = min(MAX_LOST_PACKETS, MAX_LOST_FRAMES // frames)
+        self._anchors: Sequence[int] = ()
+        self._stop = reader.file_bytes
+        self._packets = -(-reader.header.length[1] // frames) if reader.header.length else None
         try:
-            self._anchors = list(reader.end().seek)
+            end = reader.end()
         except BitstreamError:
-            self._anchors = []
+            return
+        self._anchors, self._stop, self._packets = end.seek, reader.end_position, end.packets
 
     def packets(self) -> Iterator[Packet]:
         position, last = self._reader.first, -1
-        while position < self._reader.file_bytes:
-            found = self._whole(position, last) or self._search(position, last)
+        while position < self._stop:
+            found = self._numbered(position, last, last + 1) or self._search(position, last)
             if found is None:
                 return
             packet, position = found
@@ -50,50 +64,56 @@ class _Rescue:
 
     def _search(self, position: int, last: int) -> tuple[Packet, int] | None:
         start = self._start(position)
-        if start is not None and (found := self._followed(position + start.whole, last)):
+        if start is not None and (found := self._numbered(position + start.whole, last, last + 2)):
             return found
-        for place in range(position + 1, min(self._reader.file_bytes, position + SCAN_BYTES)):
-            if found := self._followed(place, last):
-                return found
+        for place in range(position, min(self._stop, position + SCAN_BYTES)):
             if self._work > WORK_BYTES:
                 return None
-        for place in self._anchors:
-            if place > position and (found := self._followed(place, last)):
+            if found := self._witnessed(place, last):
+                return found
+        for entry in range(bisect_right(self._anchors, position), len(self._anchors)):
+            if self._work > WORK_BYTES:
+                return None
+            if found := self._witnessed(self._anchors[entry], last):
                 return found
         return None
 
-    def _followed(self, position: int, last: int) -> tuple[Packet, int] | None:
-        """The packet at `position` if what follows it is the next one, or the end."""
+    def _witnessed(self, position: int, last: int) -> tuple[Packet, int] | None:
+        """The packet at `position` if WITNESSES follow it, or the end."""
+        self._work += PLACE_BYTES
         found = self._whole(position, last)
         if found is None:
             return None
         packet, after = found
-        following = self._whole(after, packet.index)
-        if following is not None and following[0].index == packet.index + 1:
-            return found
-        return found if after == self._reader.file_bytes or self._ends(after) else None
+        for ahead in range(WITNESSES):
+            if after == self._reader.end_position:
+                return found
+            following = self._numbered(after, packet.index + ahead, packet.index + ahead + 1)
+            if following is None:
+                return None
+            after = following[1]
+        return found
 
-    def _ends(self, position: int) -> bool:
-        """Whether the end record may begin at `position`."""
-        try:
-            return parse_packet_start(self._reader.header, self._at(position, MAX_START_BYTES)) is None
-        except BitstreamError:
-            return False
+    def _numbered(self, position: int, last: int, index: int) -> tuple[Packet, int] | None:
+        found = self._whole(position, last)
+        return found if found is not None and found[0].index == index else None
 
     def _whole(self, position: int, last: int) -> tuple[Packet, int] | None:
         """The packet at `position`, if its check stands for a number after `last`, and where it ends."""
         start = self._start(position)
-        if start is None:
+        if start is None or position + start.whole > self._stop:
             return None
         data = self._at(position, start.whole)
-        if len(data) < start.whole:
-            return None
         self._work += len(data)
-        ahead = (packet_index(start, data) - last - 1) & 0xFFFF
-        if ahead >= MAX_LOST_PACKETS:
+        number = packet_number(start, data)
+        if number is None:
+            return None
+        lost = (number - last - 1) % NUMBERS
+        index = last + 1 + lost
+        if lost > self._most_lost or (self._packets is not None and index >= self._packets):
             return None
         payload = data[start.size : -CHECK_BYTES]
-        return Packet(last + 1 + ahead, position, start.layout, payload, start.whole), position + start.whole
+        return Packet(index, position, start.layout, payload, start.whole), position + start.whole
 
     def _start(self, position: int) -> PacketStart | None:
         try:
@@ -103,6 +123,9 @@ class _Rescue:
 
     def _at(self, position: int, count: int) -> bytes:
         first = position - self._window_start
-        if first < 0 or first + count > len(self._window):
-            self._window, self._window_start, first = self._reader.at(position, max(count, WINDOW_BYTES)), position, 0
+        whole = first + count <= len(self._window) or self._window_start + len(self._window) == self._reader.file_bytes
+        if first < 0 or not whole:
+            self._window_start = max(0, position - WINDOW_BYTES)
+            self._window = self._reader.at(self._window_start, 2 * WINDOW_BYTES)
+            first = position - self._window_start
         return self._window[first : first + count]

@@ -9,7 +9,11 @@ MAX_BYTES = 7
 
 
 class CutShortError(BitstreamError):
-    """The bytes end where more were to come."""
+    """The bytes end where more were to come: there must be at least `needed`."""
+
+    def __init__(self, message: str = "is cut short", needed: int = 0) -> None:
+        super().__init__(message)
+        self.needed = needed
 
 
 def varint(value: int) -> bytes:
@@ -36,7 +40,7 @@ class Fields:
     def take(self, count: int) -> bytes:
         """The next `count` bytes."""
         if len(self._data) - self.position < count:
-            raise CutShortError("is cut short")
+            raise CutShortError(needed=self.position + count)
         self.position += count
         return bytes(self._data[self.position - count : self.position])
 

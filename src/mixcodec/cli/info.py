@@ -58,8 +58,13 @@ def _file_rows(path: str) -> tuple[list[tuple[str, object]], list[float]]:
         ("nominal bitrate", f"{header.nominal_kbps:.3f} kbps"),
         ("real bitrate", real_kbps(size, seconds)),
         ("length in header", "yes" if header.length else "no, at the end (written as a stream)"),
-        *((f"metadata {key}", value) for key, value in sorted(header.metadata.items())),
+        *((f"metadata {_shown(key)}", _shown(value)) for key, value in sorted(header.metadata.items())),
     ], bitrates
+
+
+def _shown(text: str) -> str:
+    """`text` as it is if that prints in one line and does nothing to the terminal, else quoted."""
+    return text if text.isprintable() else repr(text)
 
 
 def _plot(bitrates: list[float]) -> list[str]:

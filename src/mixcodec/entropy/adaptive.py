@@ -30,8 +30,8 @@ from mixcodec.entropy.model import (
 )
 from mixcodec.errors import BitstreamError
 
-MAX_COUNT = 1 << 15
-"""A codebook that has seen so many codes in one packet counts no further: weights stay below 2^31."""
+MAX_COUNT = 1 << 12
+"""A codebook that has seen so many codes in one packet counts no further: a table for every code would take long."""
 
 
 @ENTROPY_MODELS.register("adaptive")
@@ -77,6 +77,7 @@ class _Seen:
         self._counts: list[int] = []
         self._places: dict[int, int] = {}
         self._hits = self._misses = 0
+        self._model: Model | None = None
 
     def push(self, code: int) -> list[tuple[int, Model]]:
         """The symbols that spell `code`, each with its model."""
@@ -107,11 +108,14 @@ class _Seen:
         return code
 
     def _known(self) -> Model:
-        return frequencies_to_model(weights_to_frequencies(np.array(self._counts, np.int64)))
+        if self._model is None:
+            self._model = frequencies_to_model(weights_to_frequencies(np.array(self._counts, np.int64)))
+        return self._model
 
     def _count(self, place: int | None, code: int) -> None:
         if self._hits + self._misses >= MAX_COUNT:
             return
+        self._model = None
         if place is None:
             self._misses += 1
             self._places[code] = len(self._codes)

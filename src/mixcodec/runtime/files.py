@@ -18,7 +18,7 @@ from mixcodec.bitstream.coding import codes_to_payload
 from mixcodec.bitstream.container import cheapest_coding, decoded_packets, packet_frames_for
 from mixcodec.bitstream.header import FIRST_WITH_TABLES
 from mixcodec.bitstream.packet import SEEK_STEP
-from mixcodec.bitstream.rescue import rescued_packets
+from mixcodec.bitstream.rescue import MAX_LOST_FRAMES, rescued_packets
 from mixcodec.entropy import EntropyModel, Tables
 from mixcodec.errors import BitstreamError, FileError, ModelError, RateError, TokensError, UsageError
 from mixcodec.files import PathLike, atomic_output, display_name, same_file, seekable_input, temporary_file
@@ -282,17 +282,24 @@ def _pieces(reader: MxcReader, coding: EntropyModel, frames: int, lossy: bool) -
 
 
 def _rescued_length(codec: Codec, reader: MxcReader) -> tuple[int, int]:
-    """Samples and frames of a file that may be damaged: as the header or the end say, or else up to the last whole packet."""
-    if reader.header.length is not None:
-        return reader.header.length
+    """Samples and frames of a file that may be damaged: as the header or the end say, or else up to the last whole packet.
+
+    A header that speaks of much more than the packets reach, where the end is lost, is not believed either.
+    """
     try:
         return reader.end().length
     except BitstreamError:
-        frames = 0
-        for packet in rescued_packets(reader):
-            frames = packet.index * reader.header.packet_frames + packet.layout.frames
-        inner = max(0, frames * codec.hop - codec.delay)
-        return inner * reader.header.sample_rate // codec.sample_rate, frames
+        length = reader.header.length
+        if length is not None and length[1] <= MAX_LOST_FRAMES:
+            return length
+    frames = 0
+    for packet in rescued_packets(reader):
+        frames = packet.index * reader.header.packet_frames + packet.layout.frames
+    if length is not None and length[1] <= frames + MAX_LOST_FRAMES:
+        return length
+    inner = frames * codec.hop - codec.delay
+    samples = max(0, inner * reader.header.sample_rate // codec.sample_rate)
+    return samples, frames if samples else 0
 
 
 def codec_for(header: Header, name: str, model: str | None = None) -> Codec:

@@ -14,7 +14,7 @@ from mixcodec.bitstream import Header, Layout, MxcWriter, coding_for
 from mixcodec.bitstream.coding import payload_to_codes
 from mixcodec.bitstream.container import packet_frames_for
 from mixcodec.bitstream.header import CHECK_BYTES, FIRST_WITH_TABLES
-from mixcodec.bitstream.packet import packet_index, parse_packet_start
+from mixcodec.bitstream.packet import NUMBERS, packet_number, parse_packet_start
 from mixcodec.entropy import Adaptive, ContextTables
 from mixcodec.errors import BitstreamError, UsageError
 from mixcodec.runtime.rate import RateControl
@@ -67,7 +67,8 @@ class PacketEncoder:
         if kbps is not None and quality is not None:
             raise UsageError("a bitrate and a quality exclude each other; give one of them")
         wanted = codec.packet_frames(packet_seconds)
-        codebooks = codec.codebooks if kbps is not None else quality or codec.config.default_codebooks
+        usual = codec.config.default_codebooks if quality is None else codec.check_quality(quality)
+        codebooks = codec.codebooks if kbps is not None else usual
         nominal = codec.codebooks_for(kbps, channels or 1) if kbps is not None else codebooks
         self._encoder = codec.stream_encoder(channels, sample_rate=sample_rate, codebooks=codebooks)
         rows = channels or 1
@@ -180,7 +181,8 @@ class PacketDecoder:
         start = parse_packet_start(self._header, packet)
         if start is None or start.whole != len(packet):
             raise BitstreamError("is no whole packet")
-        ahead = (packet_index(start, packet) - self._index) & 0xFFFF
+        number = packet_number(start, packet)
+        ahead = MAX_GAP + 1 if number is None else (number - self._index) % NUMBERS
         if ahead > MAX_GAP:
             raise BitstreamError(f"is damaged, or is not the packet number {self._index} or one soon after")
         payload = packet[start.size : -CHECK_BYTES]

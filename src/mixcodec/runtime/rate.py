@@ -80,7 +80,7 @@ def depth_for(target: float, measure: Callable[[float], float], codebooks: int, 
         if low[1] and high[1]:
             step = low[0] + (target - low[1]) * (high[0] - low[0]) / (high[1] - low[1])
         else:
-            step = depth * target / size
+            step = depth * target / max(1.0, size)
         depth = min(max(step, low[0]), high[0])
         size = measure(depth)
     return depth, size

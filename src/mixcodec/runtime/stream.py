@@ -8,6 +8,7 @@ those of a single call. The offline codec is nothing but these streams fed with 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -196,7 +197,9 @@ class StreamDecoder:
         block = max(1, BLOCK_FRAMES // self._channels)
         while frames > 0:
             count = min(frames, block)
-            if self._last is not None and self._gap < FADE_SECONDS * self._rate:
+            audible = math.ceil((FADE_SECONDS * self._rate - self._gap) / self._hop)
+            if self._last is not None and audible > 0:
+                count = min(count, audible)
                 wave, self._state = self._session.step(np.repeat(self._last, count, axis=1), self._state)
                 wave = wave * _fade(self._gap, wave.shape[-1], self._rate)
             else:  # it has faded: whatever comes next begins anew
