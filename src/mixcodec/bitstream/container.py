@@ -20,8 +20,8 @@ from mixcodec.errors import BitstreamError, ModelError, TokensError
 from mixcodec.files import PathLike, atomic_output, display_name, seekable_input
 from mixcodec.tokens import ABSENT, Tokens
 
-PACKET_FRAMES = 160
-"""Frames of a packet where nothing else is asked for: 3.2 s at 50 Hz."""
+PACKET_FRAMES = 200
+"""Frames of a packet where nothing else is asked for: 4 s at 50 Hz."""
 TRIAL_PACKETS = 4
 """So many packets, evenly over the signal, are coded to find out which coding takes the fewest bytes."""
 

@@ -15,14 +15,16 @@ from mixcodec.bitstream.varint import Fields, varint
 from mixcodec.errors import BitstreamError
 
 END = 0
-"""The first number of the end record; that of a packet is never below 2."""
+"""The first number of the end record; that of a packet is never below 4."""
+REGULAR, OTHER_CODES, SHORT = range(3)
+"""The form of a packet, in its first number: as the header says, with another number of codes, or with fewer frames too."""
 SEEK_STEP = 16
 """The end record tells where every sixteenth packet begins."""
 END_SIZE_BYTES = 3
 FILE_CHECK_BYTES = 4
 MAX_END_BYTES = 1 << 22
-MAX_START_BYTES = 28
-"""No start of a packet, before its payload, is longer: four numbers."""
+MAX_START_BYTES = 21
+"""No start of a packet, before its payload, is longer: three numbers."""
 MIN_PACKET_BYTES = 1 + CHECK_BYTES
 NUMBERS = 1 << 15
 """A packet's check tells its number modulo this."""
@@ -84,10 +86,10 @@ def regular_layout(header: Header) -> Layout:
 
 def packet_to_bytes(header: Header, index: int, layout: Layout, payload: bytes) -> bytes:
     """The packet number `index` as it stands in the file."""
-    regular = layout == regular_layout(header)
-    start = varint((len(payload) + 1) << 1 | (not regular))
-    if not regular:
-        start += varint(layout.frames) + varint(layout.codebooks) + varint(layout.more)
+    form = SHORT if layout.frames < header.packet_frames else REGULAR if layout == regular_layout(header) else OTHER_CODES
+    start = varint((len(payload) + 1) << 2 | form)
+    start += varint(layout.frames) if form == SHORT else b""
+    start += varint(layout.codes) if form != REGULAR else b""
     return start + payload + _check(start + payload, index).to_bytes(CHECK_BYTES, "little")
 
 
@@ -101,17 +103,19 @@ def parse_packet_start(header: Header, data: bytes) -> PacketStart | None:
     number = fields.number()
     if number == END:
         return None
-    if number < 2:
+    payload, form = (number >> 2) - 1, number & 3
+    if payload < 0 or form > SHORT:
         raise BitstreamError("has something that is neither a packet nor its end")
     layout = regular_layout(header)
-    if number & 1:
-        layout = Layout(fields.number(), fields.number(), fields.number())
-        fits = 1 <= layout.frames <= header.packet_frames and 0 <= layout.more < max(1, layout.frames)
-        if not fits or not 1 <= layout.codebooks <= header.most_codebooks - (layout.more > 0):
-            raise BitstreamError("has a packet of impossible size")
+    if form != REGULAR:
+        frames = fields.number() if form == SHORT else header.packet_frames
+        if form == SHORT and not 1 <= frames < header.packet_frames:
+            raise BitstreamError("has a packet of impossible length")
+        layout = Layout(frames, *divmod(fields.number(), frames))
+        if not 1 <= layout.codebooks <= header.most_codebooks - (layout.more > 0):
+            raise BitstreamError("has a packet of impossibly few or many codes")
         if layout == regular_layout(header):
             raise BitstreamError("has a packet that is not in its shortest form")
-    payload = (number >> 1) - 1
     if payload > layout.most_payload_bytes(header):
         raise BitstreamError("has a packet that is longer than its codes can be")
     return PacketStart(layout, fields.position, payload)

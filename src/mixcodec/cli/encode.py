@@ -12,7 +12,7 @@ def encode(
     output: str | None = None,
     kbps: float | None = None,
     quality: int | None = None,
-    packet_seconds: float = 3.2,
+    packet_seconds: float = 4.0,
     metadata: tuple[str, ...] = (),
     model: str = DEFAULT_MODEL,
 ) -> None:
@@ -21,9 +21,10 @@ def encode(
     Args:
         input: Audio file; - is standard input.
         output: File to write, also -o; - is standard output. By default the input's name with .mxc.
-        kbps: Bitrate of the whole file, all channels together, kbps. By default the model's usual number of codebooks.
+        kbps: Bitrate of the whole file, all channels together, kbps; less where all codebooks take less. By default the model's
+            usual number of codebooks.
         quality: So many codebooks instead, whatever they cost: 1 to the model's.
-        packet_seconds: Sound in a packet: damage to a file costs as much, and a packet five to six bytes.
+        packet_seconds: Sound in a packet: damage to a file costs as much, and each costs four to six bytes.
         metadata: KEY=VALUE to keep in the file, any number of them.
         model: A shipped model (see mixcodec models) or a model folder.
     """
@@ -46,4 +47,6 @@ def encode(
         )
     if target != "-":
         rate = real_kbps(made.file_bytes, made.seconds)
+        if kbps is not None and made.file_bytes * 8 < 0.95 * kbps * 1000 * made.seconds:
+            rate += f" (all codebooks take less than {kbps:g})"
         print(f"{target}: {made.seconds:.2f} s, {codebooks(made.header)} codebooks, {made.file_bytes} bytes, {rate}")

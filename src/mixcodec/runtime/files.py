@@ -31,8 +31,8 @@ Codes = NDArray[np.int64]
 Progress = Callable[[float, float], None]
 """Is told the seconds of audio done and the seconds there are."""
 
-PACKET_SECONDS = 3.2
-"""Of sound in a packet of a file: shorter ones lose less when one is damaged, and cost five to six bytes each."""
+PACKET_SECONDS = 4.0
+"""Of sound in a packet of a file: shorter ones lose less when one is damaged, and cost four to six bytes each."""
 CODING_TRIALS, RATE_TRIALS = 3, 16
 """At most so many packets, evenly over the file, are coded to choose the entropy coding, and to find what a bitrate buys."""
 
@@ -171,7 +171,7 @@ def _write_at_rate(file: BinaryIO, header: Header, coding: EntropyModel, spool: 
     target = kbps * 125 * _samples(header) / header.sample_rate
     packets = -(-spool.frames // header.packet_frames)
     overhead = len(header.to_bytes()) + 11 + 3 * (packets // SEEK_STEP)
-    around = 6 * packets
+    around = 5 * packets
     trial = spool.sample(header.packet_frames, RATE_TRIALS)
     share = sum(codes.shape[1] for codes in trial) / max(1, spool.frames)
 
@@ -181,10 +181,10 @@ def _write_at_rate(file: BinaryIO, header: Header, coding: EntropyModel, spool: 
 
     depth, size = depth_for((target - overhead - around) * share, measure, header.most_codebooks, header.most_codebooks / 2)
     trialled = sum(codes.shape[1] for codes in trial)
-    cost = (size + 6 * len(trial)) / max(1.0, depth * trialled)
-    usual = depth_to_layout(depth, header.packet_frames)
-    header = replace(header, codebooks=usual.codebooks, more=usual.more)
+    cost = (size + 5 * len(trial)) / max(1.0, depth * trialled)
     control = RateControl(kbps, float(header.frame_rate), header.most_codebooks, cost, overhead, spool.frames)
+    usual = control.plan(header.packet_frames)
+    header = replace(header, codebooks=usual.codebooks, more=usual.more)
     writer = MxcWriter(file, header, coding)
     for start in range(0, spool.frames, header.packet_frames):
         codes = spool.read(start, header.packet_frames)
