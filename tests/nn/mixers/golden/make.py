@@ -65,7 +65,7 @@ def from_timm() -> None:
     from conftest import without_torchvision
 
     with without_torchvision():
-        from timm.models import eva, mambaout, metaformer, volo
+        from timm.models import efficientvim, eva, mambaout, metaformer, volo
     plane = {"causal": False, "rank": 2}
 
     config = {"kind": "pooling", "size": 5, "causal": False}
@@ -90,6 +90,22 @@ def from_timm() -> None:
         mixer, x = mixer_and_signal(config, 2, 7, 8, 16)
         other = volo.OutlookAttention(16, 4, stride=stride)
         save(f"volo-{stride}", config, mixer, x, load(other, mixer, {"v": "value", "attn": "weights", "proj": "out"})(x))
+
+    config = {"kind": "hidden_state", "states": 6, "rank": 2}
+    mixer, x = mixer_and_signal(config, 2, 7, 8, 16)
+    names = {"BCdt_proj.conv": "select", "dw.conv": "convolution", "hz_proj.conv": "up", "out_proj.conv": "down", "D": "skip"}
+    other = efficientvim.HSMSSD(16, state_dim=6)
+    del other.A  # the same for all tokens, it drops out of the softmax
+    other = load(other, mixer, names)
+    other.A = torch.zeros(6)
+    save("efficientvim", config, mixer, x, other(first(x))[0].movedim(1, -1))
+
+    config = {"kind": "decay_attention", "heads": 2, "gaussians": 1} | plane
+    mixer, x = mixer_and_signal(config, 2, 7, 8, 16)
+    mixer.height.fill_(1)
+    mixer.log_width.fill_(12)  # a bell so wide that it is 1 everywhere
+    other = load(metaformer.Attention(16, head_dim=8), mixer, {"qkv": "qkv", "proj": "out"})
+    save("caformer", config, mixer, x, other(x.flatten(1, 2)).reshape(x.shape))
 
     config = {"kind": "global_attention", "heads": 2, "registers": 3}
     mixer, x = mixer_and_signal(config, 2, 21, 16)
