@@ -4,7 +4,7 @@ import pytest
 import torch
 import vector_quantize_pytorch as peer
 
-from mixcodec.nn.quantizers import Fsq, GroupResidual, Lfq, Residual, SimVq, Vq, VqGradient
+from mixcodec.nn.quantizers import FrozenBank, Fsq, GroupResidual, Lfq, MultiScale, Reduced, Residual, SimVq, Vq, VqGradient
 
 DIM = 6
 CODEBOOK = {"size": 32, "dim": DIM, "metric": "euclidean"}
@@ -101,3 +101,42 @@ def test_group_residual():
     own = quantizer.vectors_to_codes(z)
     assert torch.equal(own, codes.permute(1, 2, 3, 0).flatten(-2))
     torch.testing.assert_close(quantizer.codes_to_vectors(own), vectors, atol=1e-5, rtol=1e-5)
+
+
+def test_residual_simvq():
+    quantizer = Residual(DIM, 3, {"kind": "simvq", **CODEBOOK}).eval()
+    other = peer.ResidualSimVQ(dim=DIM, codebook_size=32, num_quantizers=3)
+    for level, layer in zip(quantizer.levels, other.layers, strict=True):
+        torch.nn.init.zeros_(bare(level).linear.bias)
+        layer.frozen_codebook.copy_(level.basis)
+        layer.code_transform.weight.data.copy_(level.linear.weight.data)
+    agree(quantizer, other, torch.randn(2, 50, DIM))
+
+
+def test_a_multi_scale_of_equal_rates():
+    quantizer = MultiScale(DIM, [1, 1, 1], CODEBOOK).eval()
+    other = peer.ResidualVQ(dim=DIM, codebook_size=32, num_quantizers=3)
+    for level, layer in zip(quantizer.levels, other.layers, strict=True):
+        layer._codebook.embed.copy_(bare(level).entries[None])
+    agree(quantizer, other, torch.randn(2, 50, DIM))
+
+
+def test_the_whole_of_a_reduced_codebook():
+    quantizer = Reduced(DIM, 5, CODEBOOK).eval()
+    bare(quantizer.codebook)
+    quantizer.reduce()
+    other = peer.VectorQuantize(dim=DIM, codebook_size=32).eval()
+    other._codebook.embed.copy_(quantizer.codebook.entries[None])
+    z = torch.randn(2, 50, DIM)
+    vectors, codes = other(z)[:2]
+    digits = quantizer.vectors_to_codes(z)
+    assert torch.equal(quantizer.order[(digits * torch.tensor([16, 8, 4, 2, 1])).sum(-1)], codes)
+    torch.testing.assert_close(quantizer.codes_to_vectors(digits), vectors)
+
+
+def test_frozen_bank():
+    quantizer = bare(FrozenBank(DIM, **CODEBOOK, features=9))
+    other = peer.VectorQuantize(dim=DIM, codebook_size=32).eval()
+    with torch.no_grad():
+        other._codebook.embed.copy_(quantizer.projector(quantizer.bank)[None])
+    agree(quantizer, other, torch.randn(2, 50, DIM))

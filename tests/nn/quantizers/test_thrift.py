@@ -40,7 +40,9 @@ def test_thrift_lowers_the_entropy_and_little_else():
         codes = level.eval().vectors_to_codes(z)
         shares = np.bincount(codes.flatten().numpy(), minlength=64) / codes.numel()
         x = level._inside(z)
-        return -(shares[shares > 0] * np.log2(shares[shares > 0])).sum(), float((x - level._stands_for(codes)).detach().square().mean())
+        return -(shares[shares > 0] * np.log2(shares[shares > 0])).sum(), float(
+            (x - level._stands_for(codes)).detach().square().mean()
+        )
 
     (bits, error), (fewer, more) = entropy_and_error(0.0), entropy_and_error(0.02)
     assert fewer < bits - 0.3
