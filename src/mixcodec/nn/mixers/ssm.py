@@ -1,6 +1,7 @@
 """The selective state space, and its dual form."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from mixcodec.nn.state import State, inside, scoped
 from mixcodec.registry import whole_number
 
 SLOWEST, FASTEST = 0.001, 0.1  # time steps at the start, in tokens
+BLOCK = 32  # tokens whose states are made and read before the next ones': so many stay within a cache
 
 
 def step_bias(count: int) -> torch.Tensor:
@@ -62,9 +64,16 @@ class Ssm(Mixer):
         pace, enter, leave = self.select(u).split(self.sizes, -1)
         pace = wide(F.softplus(self.pace(pace)))[..., None]  # (B, T, hidden, 1)
         rate = -wide(self.log_rate).exp()
-        memory, last = scan(pace * rate, pace * enter[..., None, :] * u[..., None], state["memory"])
-        y = (memory * leave[..., None, :]).sum(-1).to(x.dtype) + self.skip * u
-        return self.down(y * F.silu(gate)), {"memory": last} | scoped("convolution", after)
+        memory, read = state["memory"], []
+        for d, b, c, v in self.blocks(pace, enter, leave, u):
+            states, memory = scan(d * rate, d * b[..., None, :] * v[..., None], memory)
+            read.append((states @ wide(c)[..., None])[..., 0].to(x.dtype))
+        y = torch.cat(read, 1) + self.skip * u
+        return self.down(y * F.silu(gate)), {"memory": memory} | scoped("convolution", after)
+
+    def blocks(self, *parts: torch.Tensor) -> Iterable[tuple[torch.Tensor, ...]]:
+        """BLOCK tokens of all parts (B, T, ..), and the next ones; all at once in an exported graph, which has no loop."""
+        return [parts] if torch.compiler.is_exporting() else zip(*(part.split(BLOCK, 1) for part in parts), strict=True)
 
 
 @MIXERS.register("ssd")
