@@ -1,1 +1,1 @@
-"""What published parts are said to do, measured on real speech: one command a claim, which prints a table."""
+"""What published parts are said to do, measured: one command a claim, which prints a table."""

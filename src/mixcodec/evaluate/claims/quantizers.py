@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from mixcodec.bpe import CodeBpe
 from mixcodec.errors import MixcodecError
+from mixcodec.evaluate.claims.claim import Claim
 from mixcodec.evaluate.claims.features import Speech, batches, codes_of_clips, excerpts, shipped_net, speech_features
 from mixcodec.nn.quantizers import QUANTIZERS, Quantizer, Reduced
 from mixcodec.nn.quantizers.search import nearest_entries
@@ -33,25 +34,6 @@ Config = Mapping[str, Any]
 Row = list[str | float]
 Streams = tuple[list[NDArray[np.int64]], list[NDArray[np.int64]], int]
 """Codes of clips to learn from, codes of clips to measure, and the size of the codebook."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A table, and what it says of the claim."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str | float]]
-    verdict: str
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    """What the verdict rests on."""
-
-    def __str__(self) -> str:
-        """As Markdown."""
-        lines = [f"### {self.title}", "", f"| {' | '.join(self.columns)} |"]
-        lines.append(f"| --- |{' ---: |' * (len(self.columns) - 1)}")
-        lines += [f"| {' | '.join(cell if isinstance(cell, str) else f'{cell:.3g}' for cell in row)} |" for row in self.rows]
-        return "\n".join([*lines, "", self.verdict, ""])
 
 
 # Training and measuring ----------------------------------------------------------------------------------------------

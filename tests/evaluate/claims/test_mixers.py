@@ -1,0 +1,94 @@
+"""The claims on mixers at small scale, by arithmetic alone: nothing here depends on a clock."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from mixcodec.evaluate.claims import mixers
+from mixcodec.evaluate.claims.mixers import EXPONENTS, Form, exponent, forms, growth, scans, work
+from mixcodec.nn.mixers import MIXERS
+from mixcodec.nn.mixers.base import GROWTHS
+
+LENGTHS = (128, 256, 512, 1024)
+
+
+@pytest.mark.parametrize("p", [0.5, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("offset", [0.0, 2.0])
+def test_the_exponent_is_that_of_what_grows(p, offset):
+    noise = np.random.default_rng(0).normal(1, 0.003, 7)
+    lengths = 256 * 2 ** np.arange(7)
+    assert exponent(lengths, 7 * (offset * 256**p + lengths**p) * noise) == pytest.approx(p, abs=0.04)
+
+
+def test_work_is_what_is_known_by_hand():
+    x = torch.randn(2, 50, 8)
+    linear = torch.nn.Linear(8, 3)
+    assert work(lambda: linear(x)) == 2 * 2 * 50 * 8 * 3 + 2 * 50 * 3
+    assert work(lambda: x + 1) == x.numel()
+    assert work(lambda: x.mT.unflatten(1, (2, 4))) == 0  # the same numbers, seen in another way
+    q = torch.randn(1, 2, 50, 4)
+    assert work(lambda: torch.nn.functional.scaled_dot_product_attention(q, q, q)) >= 4 * 2 * 50 * 50 * 4
+
+
+def test_every_kind_that_serves_a_line_is_measured_and_declares_a_growth():
+    found = forms()
+    assert {form.kind for form in found} == {kind for kind in MIXERS.kinds() if 1 in MIXERS.build(kind, channels=32).grid_ranks}
+    assert {form.build(32, 64).growth for form in found} == set(GROWTHS) == set(EXPONENTS)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", forms(), ids=lambda form: f"{form.kind} {'causal' if form.causal else 'centred'}")
+def test_the_arithmetic_of_every_form_grows_as_it_declares(form):
+    costs = []
+    for n in LENGTHS:
+        mixer, x = form.build(32, n), torch.randn(1, n, 32)
+        costs.append(work(lambda mixer=mixer, x=x: mixer(x)))
+    if form.kind == "identity":
+        assert costs == [0] * 4
+        return
+    slope = np.log2(costs[-1] / costs[-2])
+    assert (slope > 1.3) == (form.build(32, 64).growth == "quadratic")
+    assert slope < 2.1
+
+
+def test_a_kind_that_declares_wrongly_is_named(monkeypatch):
+    monkeypatch.setattr(MIXERS._classes["fourier"], "growth", "quadratic")
+    monkeypatch.setattr(mixers, "seconds", lambda run: 1e-3)
+    claim = growth(8, LENGTHS, ["fourier", "pooling"])
+    assert "of 2 of 3 forms grows as their kind declares. It does not of fourier centred (1.00)" in claim.verdict
+    assert [row[:3] for row in claim.rows] == [
+        ["fourier", "centred", "quadratic"], ["pooling", "causal", "linear"], ["pooling", "centred", "linear"]
+    ]  # fmt: skip
+
+
+def test_a_form_stops_before_it_takes_too_long(monkeypatch):
+    ticks = itertools.count(1)
+    monkeypatch.setattr(mixers, "seconds", lambda run: 0.1 * next(ticks))
+    claim = growth(8, LENGTHS, ["fourier"], most=0.5)
+    assert claim.rows[0][5] == "512"  # at 1024 it would take 0.6
+    assert "| fourier | centred | n log n |" in str(claim)
+
+
+def test_the_scans_that_are_timed_are_those_of_the_mixers(monkeypatch):
+    """The slow ones are named, and every run runs."""
+    times = itertools.cycle([1.0, 0.1, *[2.0] * 7, 4.5])
+    monkeypatch.setattr(mixers, "seconds", lambda run, least, runs: (run(), next(times))[1])
+    claim = scans(16, 40, rounds=1)
+    assert [row[0] for row in claim.rows[2:]] == [
+        *(f"scan of {kind}" for kind in ("retention", "gla", "ssd", "ssm")),
+        *(f"mixer {kind}" for kind in ("retention", "gla", "ssd", "ssm")),
+    ]
+    assert claim.verdict == "More than three times as long as a plain causal convolution: mixer ssm (4.5); all others take less."
+
+
+def test_the_command_prints_a_table(monkeypatch, capsys):
+    monkeypatch.setitem(mixers.CLAIMS, "growth", lambda: growth(8, (64, 128), ["identity"]))
+    monkeypatch.setattr("sys.argv", ["mixers", "growth"])
+    assert mixers.main() == 0
+    assert "| identity | causal | linear | none |" in capsys.readouterr().out
+
+
+def test_sized_kinds_are_made_for_the_length():
+    assert Form("mixer_mlp", False).build(8, 40)(torch.randn(1, 40, 8)).shape == (1, 40, 8)
