@@ -37,7 +37,8 @@ def mixer_variants(codec: Mapping[str, Any], wanted: Sequence[str] = ()) -> list
     """Every kind that serves a line of tokens, in its causal form where it has one, else offline; a table for each budget.
 
     Of a kind at the base's depth the width stays that of the base where the channel mixer can take up what the mixer costs
-    more or less (its `expansion` is set so that the budget is met), and else gives way.
+    more or less (its `expansion` is set so that the budget is met), and else gives way. Offline kinds, which no stream could
+    use, are in the first table alone.
 
     Raises:
         ConfigError: `wanted` names a kind that is not there, or the base cannot be built.
@@ -51,6 +52,8 @@ def mixer_variants(codec: Mapping[str, Any], wanted: Sequence[str] = ()) -> list
         target, slopes = BUDGETS[budget](base), dict[int, float]()
         for kind, before in made.items():
             mixer = own if kind == own["kind"] else {"kind": kind} | options_of(kind)
+            if budget != PARAMETERS and any(not v.streams for v in before):
+                continue
             fitting = [v for v in before if not v.problem and abs(_count(budget, dict(v.codec), v.streams) / target - 1) <= MATCH]
             again = dataclasses.replace(fitting[0], group=budget) if fitting else None
             before.append(again or _variant(kind, mixer, codec, budget, target, slopes))

@@ -34,7 +34,7 @@ class Axis:
         self.title, self.of, self.more_is_better = title, of, more_is_better
 
 
-def _thousand(name: str, unit: float) -> Callable[[Sequence[Row]], float | None]:
+def _times(name: str, unit: float) -> Callable[[Sequence[Row]], float | None]:
     def read(rows: Sequence[Row]) -> float | None:
         value = fact(rows, name)
         return None if value is None else value * unit
@@ -42,14 +42,19 @@ def _thousand(name: str, unit: float) -> Callable[[Sequence[Row]], float | None]
     return read
 
 
+def _state(rows: Sequence[Row]) -> float | None:
+    value = fact(rows, "state_bytes")
+    return None if value is None else max(value, 1.0)
+
+
 AXES: dict[str, tuple[Axis, ...]] = {
     "quantizers": (
-        Axis("encoding, × real time", _thousand("encode_x", 1), True),
-        Axis("parameters of the quantizer, thousands", _thousand("quantizer_parameters", 1e-3), False),
+        Axis("encoding, × real time", _times("encode_x", 1), True),
+        Axis("parameters of the quantizer, thousands", _times("quantizer_parameters", 1e-3), False),
     ),
     "mixers": (
         Axis("speed, × real time", codec_speed, True),
-        Axis("parameters of the codec, thousands", _thousand("parameters", 1e-3), False),
+        Axis("state of the stream, bytes (none is drawn as 1)", _state, False),
     ),
 }
 

@@ -67,8 +67,8 @@ class Comparison:
     variants: list[Variant]
     rows: dict[str, list[Row]]
     """Group and name of a variant, joined by a slash -> its rows, in the order of the seeds."""
-    base: str
-    """Kind of the part that the base has."""
+    base: tuple[str, ...]
+    """Kinds of the part that the base has: what a table's others are measured against is the first of them that it has."""
     about: dict[str, Any]
 
     def of(self, variant: Variant) -> list[Row]:
@@ -119,7 +119,7 @@ def compare(plan: Plan, out: Path, tell: Tell = lambda _: None) -> Comparison:
         store.write(key, row | {"name": tasks[key].variant.name, "seed": tasks[key].recipe.seed, "revision": revision()})
         tell(f"{number}/{len(tasks)} {_told(tasks[key], row)}")
     rows = {place(v): [store.read(keys[place(v), seed]) or failed("its row is gone") for seed in plan.seeds] for v in variants}
-    return Comparison(plan.part, variants, rows, _base_kind(plan), _about(plan, data.manifest_hash))
+    return Comparison(plan.part, variants, rows, _base_kinds(plan), _about(plan, data.manifest_hash))
 
 
 def _told(task: Task, row: Row) -> str:
@@ -130,10 +130,11 @@ def _told(task: Task, row: Row) -> str:
     return f"{name}: " + ", ".join(f"{scale} {mean:.3f}" for scale, mean in means.items()) + f" ({row['wall_seconds']:.0f} s)"
 
 
-def _base_kind(plan: Plan) -> str:
+def _base_kinds(plan: Plan) -> tuple[str, ...]:
     codec = plan.recipe.codec
     part = codec["quantizer"] if plan.part == "quantizers" else codec["encoder"]["stages"][0]["mixer"]
-    return str(part if isinstance(part, str) else part["kind"])
+    part = {"kind": part} if isinstance(part, str) else part
+    return tuple(str(one["kind"]) for one in (part, part.get("codebook", {})) if "kind" in one)
 
 
 def _about(plan: Plan, manifest: str) -> dict[str, Any]:

@@ -23,9 +23,9 @@ RANKED = SCALES[0]
 
 COST_NOTES = {
     "quantizers": (
-        "used: share of the entries that occurred, the mean over codebooks, in as many frames of training speakers as the row "
-        "says; perplexity: of a codebook on the scored clips, mean over codebooks. coded kbps: what tables learned from training "
-        "speakers spend on the scored clips. encode ×: seconds of sound in a second of the processor, one thread, one "
+        "coded kbps: what tables of counts from training speakers spend on the scored clips; used: share of the entries that "
+        "occurred in {frames} frames of training speakers, mean over codebooks; perplexity: of a codebook on the scored clips, "
+        "mean over codebooks. encode ×: seconds of sound in a second of the processor, one thread, one "
         "block of 8 s, torch; parameters: of the quantizer, tables of entries among them. s/step: of the processor, in training."
     ),
     "mixers": (
@@ -92,14 +92,15 @@ def group_table(comparison: Comparison, group: str) -> Table:
             between = spread(own, RANKED)
             cells.append(MISSING if between is None else f"{between:.3f}")
         rows.append([*cells, *_costs(comparison.part, own)])
-    columns = [Column(comparison.part.removesuffix("s").replace("mixer", "token mixer"), "text")]
+    columns = [Column(comparison.part.removesuffix("s").replace("mixer", "token mixer"), "point")]
     if comparison.part == "quantizers":
         columns += [Column("nominal kbps"), Column("coded kbps")]
     columns += [scale_column(scale) for scale in SCALES]
     if seeds > 1:
         columns.append(Column(f"± {RANKED.title}, seeds"))
     columns += [Column(title) for title in COSTS[comparison.part]]
-    note = "Means over clips with 95 % bootstrap intervals over the clips. " + COST_NOTES[comparison.part]
+    frames = max((int(row.get("learned_frames", 0)) for v in trained(comparison, group) for row in comparison.of(v)), default=0)
+    note = "Means over clips with 95 % bootstrap intervals over the clips. " + COST_NOTES[comparison.part].format(frames=frames)
     if seeds > 1:
         note += f" ±: standard deviation between {seeds} seeds of the mean."
     return Table(group[0].upper() + group[1:], columns, rows, note)
@@ -146,7 +147,7 @@ def _kbps(rows: Sequence[Row], name: str) -> str:
 def difference_table(comparison: Comparison, group: str) -> Table | None:
     """Each kind minus the base, clip by clip; None where the base is not in the group."""
     found = trained(comparison, group)
-    base = next((v for v in found if v.kind == comparison.base), None)
+    base = next((v for kind in comparison.base for v in found if v.kind == kind), None)
     if base is None or len(found) < 2:
         return None
     own = comparison.of(base)
@@ -159,7 +160,7 @@ def difference_table(comparison: Comparison, group: str) -> Table | None:
         "Mean over clips of the differences clip by clip, with the 95 % bootstrap interval over clips. Marked where the interval "
         "leaves out zero; that says that these weights differ on these clips, and nothing of another seed or more steps."
     )
-    columns = [Column("kind", "text"), *(scale_column(scale) for scale in SCALES)]
+    columns = [Column("kind", "point"), *(scale_column(scale) for scale in SCALES)]
     return Table(f"{group[0].upper() + group[1:]}: difference from {base.name}", columns, rows, note)
 
 
@@ -197,7 +198,7 @@ def about_table(comparison: Comparison) -> Table:
         "scored on": f"{about['clips']} clips, {about['clip_source']}",
         "data manifest": about["manifest"],
         "date": about["date"],
-        "code revisions": ", ".join(_revisions(comparison)),
+        "code revisions": ", ".join(_revisions(comparison)) or MISSING,
         "machine": f"{about['machine']['cpu']}, {about['machine']['cores']} cores",
         "versions": ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
     }
@@ -205,7 +206,8 @@ def about_table(comparison: Comparison) -> Table:
 
 
 def _revisions(comparison: Comparison) -> list[str]:
-    return sorted({str(row["revision"]) for rows in comparison.rows.values() for row in rows if row["status"] == "done"})
+    found = {str(row["revision"]) for rows in comparison.rows.values() for row in rows if row["status"] == "done"}
+    return sorted(found - {"unknown"})
 
 
 def tables(comparison: Comparison) -> list[Table]:
