@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from mixcodec.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
-from mixcodec.bitstream.varint import Fields, varint
+from mixcodec.bitstream.varint import CutShortError, Fields, varint
 from mixcodec.errors import BitstreamError, NewerVersionError
 from mixcodec.tokens import FINGERPRINT, MODEL_NAME, code_bits
 
@@ -194,7 +194,7 @@ def parse_header(data: bytes) -> tuple[Header, int]:
     texts = fields.number()
     if texts > MAX_METADATA_BYTES:
         raise BitstreamError(f"its metadata take more than {MAX_METADATA_BYTES} bytes")
-    metadata = _parse_metadata(fields.take(texts))
+    metadata = fields.take(texts)
     end = fields.position
     if fields.take(CHECK_BYTES) != binascii.crc_hqx(data[:end], 0).to_bytes(CHECK_BYTES, "little"):
         raise BitstreamError("is damaged (the checksum of its header does not match)")
@@ -216,16 +216,19 @@ def parse_header(data: bytes) -> tuple[Header, int]:
         coding=coding,
         tables=tables,
         length=length,
-        metadata=metadata,
+        metadata=_parse_metadata(metadata),
     )
     return header, fields.position
 
 
 def _parse_metadata(data: bytes) -> dict[str, str]:
     fields, found = Fields(data), {}
-    while fields.position < len(data):
-        key = fields.text(MAX_KEY_BYTES)
-        found[key] = fields.text(MAX_METADATA_BYTES)
+    try:
+        while fields.position < len(data):
+            key = fields.text(MAX_KEY_BYTES)
+            found[key] = fields.text(MAX_METADATA_BYTES)
+    except CutShortError:
+        raise BitstreamError("its metadata end within a text") from None
     if metadata_bytes(found) != data:
         raise BitstreamError("its metadata are not in order, or a key stands in them twice")
     return found

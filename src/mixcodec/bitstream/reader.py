@@ -232,7 +232,7 @@ class PacketStream:
             try:
                 return parse(bytes(self._data))
             except CutShortError as error:
-                if not whole:
+                if not whole or error.needed <= len(self._data):
                     raise
                 wanted = error.needed
 
