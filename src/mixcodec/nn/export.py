@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 
 from mixcodec.entropy import ENTROPY, Tables
-from mixcodec.errors import FileError
+from mixcodec.errors import ConfigError, FileError
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.state import State
 
@@ -53,8 +53,12 @@ def export_folder(
     Weights are rounded to float16 first, and both graphs and the safetensors hold these very numbers; arithmetic is float32.
     `about` (plain values) goes into config.json; the weights of `adversary`, if given, into adversary.safetensors, so that
     training can go on from the folder; `tables`, if given, into entropy.bin, so that files become smaller. Raises FileError if
-    `folder` can't be written.
+    `folder` can't be written, and ConfigError for a quantizer whose codes stand for several frames: a graph that takes blocks
+    of any number of frames would not know where a group begins.
     """
+    if net.quantizer.stride > 1:
+        told = f"its quantizer's codes span up to {max(net.quantizer.strides)} frames, and a stream may break off within them"
+        raise ConfigError(f"{folder}: the codec is not exported: {told}; choose a quantizer with one code a frame")
     net, folder = half_precision(net), folder.resolve()
     if folder.exists() and not (folder / "config.json").is_file() and not (folder.is_dir() and not any(folder.iterdir())):
         raise FileError(f"{folder}: is there and is no model folder, so it is not replaced; choose another name")

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from mixcodec.errors import ConfigError
+from mixcodec.nn.codec import CodecNet
+from mixcodec.nn.export import export_folder
 from mixcodec.nn.quantizers import Dropout, MergedResidual, MultiScale, Residual, TailDrop
 from mixcodec.nn.quantizers.multi_scale import means_of_groups
 
@@ -147,3 +149,11 @@ def test_dropout_keeps_the_strides_of_what_it_wraps():
 def test_a_dropout_of_one_codebook_at_the_least_needs_that_many():
     with pytest.raises(ConfigError, match="least is 3"):
         Dropout(12, {"kind": "residual", "codebooks": 2, "codebook": CODEBOOK}, least=3)
+
+
+@pytest.mark.parametrize("kind", ["multi_scale", "tail_drop"])
+def test_a_codec_whose_codes_span_frames_is_not_exported_as_one_that_streams(codec_config, tmp_path, kind):
+    net = CodecNet(codec_config | {"quantizer": kind})
+    with pytest.raises(ConfigError, match=r"span up to \d frames"):
+        export_folder(net, tmp_path / "model", "spans", "card")
+    assert not (tmp_path / "model").exists()

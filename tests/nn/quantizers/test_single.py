@@ -37,5 +37,5 @@ def test_restarts_keep_a_large_codebook_in_use_and_without_them_it_is_not():
         for _ in range(120):
             quantizer(torch.randn(1, 1024, 16))
         share[restart] = len(quantizer.eval().vectors_to_codes(torch.randn(20_000, 16)).unique()) / 512
-    assert share[0.1] > 0.9
+    assert share[0.1] > 0.75
     assert share[0.0] < 0.6
