@@ -87,6 +87,7 @@ def test_two_kinds_from_the_command_line(folder, capsys, monkeypatch):
         (["mixers", *BASE, "--kinds", "poolin"], "no mixer 'poolin': did you mean 'pooling'?"),
         (["quantizers", *BASE, "--kinds", "simvk"], "no quantizer 'simvk': did you mean 'simvq'?"),
         (["mixers", *BASE, "--jobs", "0"], "--jobs is 0"),
+        (["mixers", *BASE, "--minutes", "-1"], "--minutes is -1"),
         (["mixers", *BASE, "--seeds", "1", "1"], "--seeds"),
         (["mixers", *BASE, "--seeds", "-1"], "--seeds"),
         (["mixers", *BASE, "--clips", "0"], "--clips"),

@@ -1,5 +1,6 @@
 """mixcodec compare: which part is worth what, under one recipe."""
 
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ def compare(
     clip_seconds: float = 3.0,
     out: Path | None = None,
     jobs: int = 2,
+    minutes: float | None = None,
 ) -> None:
     """Train one codec with every kind of a part in turn, all else equal, and put the results side by side.
 
@@ -42,6 +44,7 @@ def compare(
         clip_seconds: Their length.
         out: Folder for what is found; by default runs/compare-PART.
         jobs: Kinds that are trained at the same time, each in a process of its own with the recipe's threads.
+        minutes: Begin no further kind after so many; 0 writes the tables of what is there.
     """
     from mixcodec.errors import UsageError
     from mixcodec.evaluate.compare import PARTS, Clips, Plan, checked, listed_names, with_steps, write_comparison
@@ -57,7 +60,7 @@ def compare(
         base = with_steps(base, steps)
     scored = Clips(clips, clip_seconds, base.data.root, listed_names(listed, Path(base.data.root)) if listed else ())
     command = shlex.join(["mixcodec", *sys.argv[1:]])
-    plan = checked(Plan(part, base, kinds, seeds, scored, jobs, command))
+    plan = checked(Plan(part, base, kinds, seeds, scored, jobs, math.inf if minutes is None else minutes, command))
     folder = out or Path("runs") / f"compare-{part}"
     found = run(plan, folder, lambda line: print(line, file=sys.stderr, flush=True))
     table, page = write_comparison(found, folder)

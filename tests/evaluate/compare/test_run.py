@@ -149,6 +149,17 @@ def test_a_failing_kind_is_a_row_with_its_reason(tiny_plan, tmp_path, monkeypatc
     assert {row["status"] for rows in again.rows.values() for row in rows} == {"done"}
 
 
+def test_when_the_time_is_up_the_rest_waits(mixed, tiny_plan, tmp_path):
+    _, comparison = mixed
+    compare(tiny_plan("mixers", "convolution"), tmp_path)
+    plan = tiny_plan("mixers", "convolution", "fourier")
+    for jobs in (1, 2):
+        stopped = compare(dataclasses.replace(plan, minutes=0, jobs=jobs), tmp_path)
+        assert {v.name: stopped.of(v)[0]["status"] for v in stopped.variants} == {"convolution": "done", "fourier": "failed"}
+        assert "| fourier | equal parameters | 0 | not trained yet: the time was up" in markdown(stopped)
+    assert scores(compare(plan, tmp_path)) == scores(comparison)
+
+
 def test_quantizers_go_on_from_one_autoencoder(tiny_plan, tmp_path):
     plan = tiny_plan("quantizers", "residual", "fsq", "none")
     comparison = compare(plan, tmp_path)

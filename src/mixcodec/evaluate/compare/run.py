@@ -8,8 +8,10 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import datetime
+import math
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -37,6 +39,7 @@ PARTS: dict[str, Callable[..., list[Variant]]] = {"quantizers": quantizer_varian
 SHARES = {"quantizers"}
 """Where the autoencoder before the part is the same for all, so that it is trained once."""
 
+WAITING = "not trained yet: the time was up; the same command goes on"
 CHECKPOINT = "last.safetensors"
 """The name that the trainer gives its newest checkpoint."""
 
@@ -56,6 +59,8 @@ class Plan:
     seeds: tuple[int, ...] = (0,)
     clips: Clips = dataclasses.field(default_factory=Clips)
     jobs: int = 1
+    minutes: float = math.inf
+    """After so many no further row is begun: what is missing is told as not measured, and the next run goes on with it."""
     command: str = ""
 
 
@@ -96,6 +101,7 @@ def compare(plan: Plan, out: Path, tell: Tell = lambda _: None) -> Comparison:
     if not plan.recipe.codebooks_from < plan.recipe.steps:
         told = f"codebooks_from is {plan.recipe.codebooks_from}, but the codebooks need steps: the recipe has {plan.recipe.steps}"
         raise ConfigError(told)
+    deadline = time.monotonic() + 60 * plan.minutes
     variants = PARTS[plan.part](plan.recipe.codec, plan.kinds)
     data = open_data(plan.recipe.data)
     plan.clips.waves(data)  # a clip that cannot be read is told at once
@@ -113,12 +119,13 @@ def compare(plan: Plan, out: Path, tell: Tell = lambda _: None) -> Comparison:
                 tasks[key] = Task(variant, recipe, out / "training" / key, shared, plan.clips)
     tell(f"{len(variants)} variants, {len(tasks)} of {len(set(keys.values()))} rows to train")
     for shared, recipe in {task.shared: task.recipe for task in tasks.values() if task.shared}.items():
-        train_shared(recipe, shared)
+        if time.monotonic() < deadline:
+            train_shared(recipe, shared)
         tell(f"seed {recipe.seed}: the shared autoencoder has been trained for {recipe.codebooks_from} steps")
-    for number, (key, row) in enumerate(_in_processes(tasks, plan.jobs), 1):
+    for number, (key, row) in enumerate(_in_processes(tasks, plan.jobs, deadline), 1):
         store.write(key, row | {"name": tasks[key].variant.name, "seed": tasks[key].recipe.seed, "revision": revision()})
         tell(f"{number}/{len(tasks)} {_told(tasks[key], row)}")
-    rows = {place(v): [store.read(keys[place(v), seed]) or failed("its row is gone") for seed in plan.seeds] for v in variants}
+    rows = {place(v): [store.read(keys[place(v), seed]) or failed(WAITING) for seed in plan.seeds] for v in variants}
     return Comparison(plan.part, variants, rows, _base_kinds(plan), _about(plan, data.manifest_hash))
 
 
@@ -157,24 +164,24 @@ def _about(plan: Plan, manifest: str) -> dict[str, Any]:
     }
 
 
-def _in_processes(tasks: dict[str, Task], jobs: int) -> Iterator[tuple[str, Row]]:
+def _in_processes(tasks: dict[str, Task], jobs: int, deadline: float) -> Iterator[tuple[str, Row]]:
     """The key and the row of each task as they come: one job works in this process, several in their own.
 
-    A task whose process dies twice, the second time alone, is one that failed.
+    None is begun after the deadline. A task whose process dies twice, the second time alone, is one that failed.
     """
     if jobs == 1:
         for key, task in tasks.items():
-            yield key, run_trial(task)
+            if time.monotonic() < deadline:
+                yield key, run_trial(task)
         return
     suspects = dict(tasks)
     for alone in (False, True):
         batches: Iterable[dict[str, Task]] = [{k: t} for k, t in suspects.items()] if alone else [suspects]
         suspects = {}
         for batch in batches:
-            left = dict(batch)
+            left: dict[str, Task] = {}
             try:
-                for key, row in _pooled(batch, 1 if alone else jobs):
-                    del left[key]
+                for key, row in _pooled(batch, 1 if alone else jobs, deadline, left):
                     yield key, row
             except BrokenProcessPool:
                 suspects |= left
@@ -184,16 +191,26 @@ def _in_processes(tasks: dict[str, Task], jobs: int) -> Iterator[tuple[str, Row]
         yield key, failed("the process that trained it died: out of memory, or a fault in native code")
 
 
-def _pooled(tasks: dict[str, Task], jobs: int) -> Iterator[tuple[str, Row]]:
+def _pooled(tasks: dict[str, Task], jobs: int, deadline: float, left: dict[str, Task]) -> Iterator[tuple[str, Row]]:
+    """The rows as they come. `left` holds, at every moment, the tasks that have no row yet."""
     context = multiprocessing.get_context("spawn")  # forked ones would share the threads of torch
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    workers = max(1, min(jobs, len(tasks)))
-    with concurrent.futures.ProcessPoolExecutor(workers, context, end_with_parent, (os.getpid(),)) as pool:
-        futures = {pool.submit(run_trial, task): key for key, task in tasks.items()}
+    left |= tasks
+    waiting = list(tasks)
+    running: dict[concurrent.futures.Future[Row], str] = {}
+    with concurrent.futures.ProcessPoolExecutor(max(1, min(jobs, len(tasks))), context, end_with_parent, (os.getpid(),)) as pool:
         try:
-            for future in concurrent.futures.as_completed(futures):
-                yield futures[future], future.result()
+            while waiting or running:
+                while waiting and len(running) < jobs and time.monotonic() < deadline:
+                    running[pool.submit(run_trial, tasks[waiting[0]])] = waiting.pop(0)
+                if not running:
+                    return
+                for future in concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED).done:
+                    row = future.result()
+                    key = running.pop(future)
+                    del left[key]
+                    yield key, row
         except BaseException:
             for process in list((pool._processes or {}).values()):  # or leaving the block would wait for their steps
                 process.terminate()
@@ -205,6 +222,8 @@ def checked(plan: Plan) -> Plan:
     """The plan, if it makes sense. Raises UsageError."""
     if plan.jobs < 1:
         raise UsageError(f"--jobs is {plan.jobs}, but must be at least 1")
+    if not plan.minutes >= 0:
+        raise UsageError(f"--minutes is {plan.minutes:g}, but must not be negative")
     if not plan.seeds or min(plan.seeds) < 0 or len(set(plan.seeds)) < len(plan.seeds):
         raise UsageError("--seeds are whole numbers from 0 up, each once")
     if plan.clips.count < 1 or not 0.5 <= plan.clips.seconds <= 60:
