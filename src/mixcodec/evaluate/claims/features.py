@@ -33,6 +33,8 @@ class Speech:
     held: list[torch.Tensor]
     about: str
     """What they are, in words."""
+    mean: torch.Tensor | float = 0.0
+    """What was taken away from each channel, so that its mean over `train` is 0."""
 
     @property
     def channels(self) -> int:
@@ -91,7 +93,7 @@ def speech_features(root: Path, seconds: float, kind: str, held_share: float = 0
     if kind != "latents":
         about = f"{about} bands, {RATE / hop:g} frames a second"
     counts = [sum(map(len, part)) for part in (train, held)]
-    return Speech(train, held, f"{about}; {counts[0]} frames to learn from, {counts[1]} of other speakers")
+    return Speech(train, held, f"{about}; {counts[0]} frames to learn from, {counts[1]} of other speakers", mean)
 
 
 def shipped_net() -> CodecNet:
