@@ -61,7 +61,7 @@ class LiveCodec(Codec):
         )
 
     @property
-    def tables(self) -> None:  # type: ignore[override]
+    def tables(self) -> None:
         """None: tables are learned when a codec is exported."""
         return None
 
