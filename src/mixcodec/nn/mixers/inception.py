@@ -59,7 +59,7 @@ class Inception(TwoForms):
         self.causal, self.pool = causal, pool
         self.growth = "linear" if causal else "quadratic"
         share = low_first + (low_last - low_first) * layer / max(1, layers - 1)
-        attended = round(share * channels / (2 * heads)) * 2 * heads
+        attended = max(1, round(share * channels / (2 * heads))) * 2 * heads
         if not 0 < low_first <= low_last < 1 or not 0 < attended < channels - 1 or (channels - attended) % 2:
             raise ConfigError(
                 f"mixer 'inception': of {channels} channels {attended} would go to {heads} heads, the others in two halves: "

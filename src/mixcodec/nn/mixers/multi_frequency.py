@@ -43,7 +43,7 @@ class MultiFrequency(TwoForms):
         divides("multi_frequency", channels, groups, "groups")
         whole_number("mixer 'multi_frequency': pool", pool, 2, 64)
         whole_number("mixer 'multi_frequency': heads", heads)
-        low = round(share * channels / (2 * heads)) * 2 * heads
+        low = max(1, round(share * channels / (2 * heads))) * 2 * heads
         if not 0 < low < channels:
             raise ConfigError(f"mixer 'multi_frequency': share {share} gives {low} of {channels} channels to {heads} heads")
         self.causal, self.pool, self.growth = causal, pool, "linear" if causal else "quadratic"
