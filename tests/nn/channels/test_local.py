@@ -158,3 +158,13 @@ def test_a_block_without_such_a_channel_mixer_has_the_mixers_state_alone():
 def test_a_bottleneck_refuses_one():
     with pytest.raises(ConfigError, match="sees neighbours"):
         build({"kind": "bottleneck", "channel": "conv_glu"})
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_exported_step_of_blocks_with_them_is_the_step(tmp_path, monkeypatch):
+    from tests.nn.mixers import test_laws as laws
+
+    channels = [{"mixer": "identity", "channel": kind} for kind in ("conv_glu", "edge_mlp", "experts")]
+    monkeypatch.setattr(laws, "build", lambda config: Block(laws.CHANNELS, **config).eval())
+    monkeypatch.setitem(laws.GROUPS, "blocks", [*channels, {"mixer": "convolution", "channel": "conv_glu"}])
+    laws.test_the_exported_step_is_the_step("blocks", tmp_path)
