@@ -1,20 +1,31 @@
-"""The .mxc file: frozen bytes, the way back, and everything a decoder must reject."""
+"""Tokens <-> `.mxc`: the way back, limits, metadata, files, packets in any order."""
 
-import re
-import zlib
 from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixcodec.bitstream import Header, MxcReader, MxcWriter, bytes_to_tokens, read_mxc, tokens_to_bytes, write_mxc
-from mixcodec.bitstream.header import MAX_HEADER_BYTES, varint
-from mixcodec.errors import BitstreamError, FileError, NewerVersionError
+from mixcodec.bitstream import (
+    Header,
+    Layout,
+    MxcReader,
+    MxcWriter,
+    bytes_to_tokens,
+    coding_for,
+    parse_header,
+    read_mxc,
+    tokens_to_bytes,
+    write_mxc,
+)
+from mixcodec.bitstream.container import packet_frames_for
+from mixcodec.bitstream.header import MAX_HEADER_BYTES, MAX_METADATA_BYTES, MAX_PACKET_CODES
+from mixcodec.bitstream.packet import NUMBERS, SEEK_STEP, packet_number, packet_to_bytes, parse_packet_start
+from mixcodec.bitstream.varint import Fields, varint
+from mixcodec.errors import BitstreamError, FileError, ModelError, NewerVersionError, TokensError
 from mixcodec.tokens import Tokens
 
 FINGERPRINT = "00112233445566778899aabbccddeeff"
@@ -34,34 +45,9 @@ def some_tokens(frames=3, codebooks=2, channels=None, size=1024, seed=0, **chang
     return Tokens(**(fields | changes))
 
 
-def sealed(body: bytes) -> bytes:
-    """A file whose checksum is right, whatever it holds."""
-    return body + zlib.crc32(body).to_bytes(4, "little")
-
-
-def specification_example() -> bytes:
-    page = Path(__file__).parents[2] / "docs" / "bitstream.md"
-    block = page.read_text(encoding="utf-8").split("## Example")[1].split("```")[1]
-    lines = [re.match(r"(?:[0-9a-f]{2} ?)+", line) for line in block.strip().splitlines()]
-    return bytes.fromhex("".join(line.group() for line in lines if line))
-
-
-GOLDEN = bytes.fromhex("6d7863 01 0474696e79 00112233445566778899aabbccddeeff 807d 05 01 01 02 8008 3201 007ff0 3ba93ab4")
-
-
-def test_golden_bytes():
-    tokens = some_tokens(codes=np.array([[1, 1023]]), sample_count=5)
-    assert tokens_to_bytes(tokens) == GOLDEN
-    assert bytes_to_tokens(GOLDEN) == tokens
-
-
-def test_specification_shows_the_golden_bytes():
-    assert specification_example() == GOLDEN
-
-
 @settings(max_examples=60, deadline=None)
 @given(
-    frames=st.integers(0, 40),
+    frames=st.one_of(st.integers(0, 12), st.integers(195, 210)),
     codebooks=st.integers(1, 8),
     channels=st.sampled_from([None, 2, 3]),
     size=st.sampled_from([2, 3, 1000, 1024, 65536]),
@@ -73,125 +59,160 @@ def test_there_and_back(frames, codebooks, channels, size, rate, sample_rate):
     assert bytes_to_tokens(tokens_to_bytes(tokens)) == tokens
 
 
-def test_overhead_is_small():
-    tokens = some_tokens(frames=150, codebooks=6)
-    assert len(tokens_to_bytes(tokens)) - 150 * 6 * 10 // 8 - len(tokens.model) <= 38
+def test_tokens_with_fewer_codes_in_later_frames():
+    codes = some_tokens(10, 4, 2).codes
+    codes[:, 6:, 3:] = -1
+    tokens = some_tokens(codes=codes, sample_count=3200)
+    assert bytes_to_tokens(tokens_to_bytes(tokens)) == tokens
+    for bad in (codes[:, ::-1].copy(), np.where(np.arange(4) >= np.arange(4, 0, -1).repeat([1, 2, 3, 4])[:, None], -1, codes)):
+        with pytest.raises(TokensError, match="packets cannot hold them"):
+            tokens_to_bytes(some_tokens(codes=bad, sample_count=3200))
 
 
-@given(st.lists(st.integers(0, 20), max_size=8))
-def test_blocks_of_any_length_give_the_same_file(lengths):
-    tokens = some_tokens(sum(lengths), 3, 2, sample_count=min(1, sum(lengths)))
-    header = Header("tiny", FINGERPRINT, 16000, 0, 2, 0, 3, 1024, Fraction(50))
-    file = BytesIO()
-    writer = MxcWriter(file, header)
-    for piece in np.split(tokens.codes, np.cumsum(lengths), axis=1):
-        writer.append(piece)
-    written = writer.finish(tokens.sample_count)
-    assert file.getvalue() == tokens_to_bytes(tokens)
-    assert written.file_bytes == len(file.getvalue())
+def test_the_coding_that_takes_the_fewest_bytes_is_chosen(samples):
+    held = samples.tables()
+    drawn = {}
+    for kind, codes in {
+        1: np.random.default_rng(0).integers(0, 12, (150, 3)),
+        2: np.full((150, 3), 7),
+    }.items():
+        tokens = some_tokens(codes=codes, codebook_size=12, sample_count=48000)
+        drawn[kind] = tokens_to_bytes(tokens, held)
+        assert parse_header(drawn[kind])[0].coding == kind
+        assert bytes_to_tokens(drawn[kind]) == tokens
+    for kind in (3, 4):  # random payloads decode to codes that are likely under the tables
+        model = coding_for(samples.SAMPLES["context-mono" if kind == 4 else "static-mono"].header, held)
+        likely = likeliest(model, 150, 3)
+        tokens = some_tokens(codes=likely, codebook_size=12, sample_count=48000)
+        file = tokens_to_bytes(tokens, held)
+        assert parse_header(file)[0].coding == kind
+        assert bytes_to_tokens(file, tables_for=lambda header: held) == tokens
 
 
-def test_long_payloads_wait_on_disk(monkeypatch):
-    monkeypatch.setattr("mixcodec.bitstream.container.SPOOL_BYTES", 100)
-    tokens = some_tokens(1000, 3)
-    writer = MxcWriter(file := BytesIO(), Header("tiny", FINGERPRINT, 16000, 0, 1, 0, 3, 1024, Fraction(50)))
-    for piece in np.split(tokens.codes, 10):
-        writer.append(piece)
-    writer.finish(tokens.sample_count)
-    assert file.getvalue() == tokens_to_bytes(tokens)
+def likeliest(model, frames, books):
+    """Codes (frames, books) drawn from the very tables of `model`, one after the other."""
+    codes = np.zeros((1, frames, books), np.int64)
+    random = np.random.default_rng(0)
+    for frame in range(frames):
+        for book in range(books):
+            combination = model.combinations(codes)[0, frame, book]
+            codes[0, frame, book] = random.choice(12, p=model.frequencies(book, int(combination)) / 2**24)
+    return codes[0]
 
 
-def test_reading_in_blocks(tmp_path):
-    tokens = some_tokens(100, 3, 2)
-    reader = MxcReader(BytesIO(tokens_to_bytes(tokens)), "x")
-    blocks = list(reader.blocks(24))
-    assert [block.shape[1] for block in blocks] == [24, 24, 24, 24, 4]
-    assert np.array_equal(np.concatenate(blocks, axis=1), tokens.codes)
+def test_other_tables_are_refused(samples):
+    file = samples.SAMPLES["context-mono"].to_bytes()
+    held = samples.tables()
+    others = replace(held, books=held.books[:2])
+    for tables, message in ((None, "there are none"), (others, "there are others")):
+        with pytest.raises(ModelError, match=message):
+            bytes_to_tokens(file, tables_for=lambda header, tables=tables: tables)
 
 
-def test_every_flipped_bit_is_an_error():
-    data = tokens_to_bytes(some_tokens())
-    for position in range(len(data) * 8):
-        flipped = bytearray(data)
-        flipped[position // 8] ^= 1 << position % 8
-        with pytest.raises(BitstreamError):
-            bytes_to_tokens(bytes(flipped))
+@given(st.integers(0, 2**49 - 1))
+def test_varints(value):
+    data = varint(value)
+    fields = Fields(data + b"x")
+    assert fields.number() == value
+    assert fields.position == len(data) == max(1, -(-value.bit_length() // 7))
 
 
-def test_every_truncation_is_an_error():
-    data = tokens_to_bytes(some_tokens())
-    for length in range(len(data)):
-        with pytest.raises(BitstreamError):
-            bytes_to_tokens(data[:length])
-
-
-def test_trailing_bytes_are_an_error():
-    with pytest.raises(BitstreamError, match="bytes to spare"):
-        bytes_to_tokens(GOLDEN + b"\0")
-
-
-@given(st.binary(max_size=200))
-def test_noise_is_an_error_and_nothing_else(noise):
-    for data in (noise, b"mxc\x01" + noise, sealed(b"mxc\x01\x04tiny" + noise)):
-        with pytest.raises(BitstreamError):
-            bytes_to_tokens(data)
-
-
-def test_a_newer_version_says_so():
-    with pytest.raises(NewerVersionError, match=r"newer mixcodec.*upgrade"):
-        bytes_to_tokens(b"mxc\x02" + GOLDEN[4:])
-    with pytest.raises(BitstreamError, match="version 0"):
-        bytes_to_tokens(b"mxc\x00" + GOLDEN[4:])
-
-
-def body(name=b"tiny", numbers=(16000, 5, 1, 1, 2, 1024, 50, 1), payload=b"\x00\x7f\xf0") -> bytes:
-    fields = b"".join(number if isinstance(number, bytes) else varint(number) for number in numbers)
-    return b"mxc\x01" + bytes([len(name)]) + name + bytes.fromhex(FINGERPRINT) + fields + payload
-
-
-def test_the_forger_below_is_honest_by_default():
-    assert sealed(body()) == GOLDEN
-
-
-@pytest.mark.parametrize(
-    ("forged", "message"),
-    [
-        (body(name=b""), "model name"),
-        (body(name=b"../etc"), "model name"),
-        (body(name=b"\xff\xfe"), "model name"),
-        (body(name=b"x" * 65), "model name"),
-        (body(numbers=(999, 5, 1, 1, 2, 1024, 50, 1)), "sample rate"),
-        (body(numbers=(768001, 5, 1, 1, 2, 1024, 50, 1)), "sample rate"),
-        (body(numbers=(16000, 2**48 + 1, 1, 1, 2, 1024, 50, 1)), "sample count"),
-        (body(numbers=(16000, 5, 0, 1, 2, 1024, 50, 1)), "channel count"),
-        (body(numbers=(16000, 5, 256, 1, 2, 1024, 50, 1)), "channel count"),
-        (body(numbers=(16000, 5, 1, 2**40 + 1, 2, 1024, 50, 1)), "frame count"),
-        (body(numbers=(16000, 5, 1, 2**40, 2, 1024, 50, 1)), "cut short"),
-        (body(numbers=(16000, 5, 1, 0, 2, 1024, 50, 1), payload=b""), "0 frames for 5 samples"),
-        (body(numbers=(16000, 5, 1, 1, 0, 1024, 50, 1)), "codebook count"),
-        (body(numbers=(16000, 5, 1, 1, 65, 1024, 50, 1)), "codebook count"),
-        (body(numbers=(16000, 5, 1, 1, 2, 1, 50, 1)), "codebook size"),
-        (body(numbers=(16000, 5, 1, 1, 2, 65537, 50, 1)), "codebook size"),
-        (body(numbers=(16000, 5, 1, 1, 2, 1024, 0, 1)), "numerator"),
-        (body(numbers=(16000, 5, 1, 1, 2, 1024, 50, 0)), "lowest terms"),
-        (body(numbers=(16000, 5, 1, 1, 2, 1024, 1, 0)), "lowest terms"),
-        (body(numbers=(16000, 5, 1, 1, 2, 1024, 1, 2**20 + 1)), "denominator"),
-        (body(numbers=(16000, 5, 1, 1, 2, 1024, 100, 2)), "lowest terms"),
-        (body(numbers=(16000, b"\x85\x00", 1, 1, 2, 1024, 50, 1)), "shortest form"),
-        (body(numbers=(16000, b"\x85" * 8 + b"\x01", 1, 1, 2, 1024, 50, 1)), "too long"),
-        (body(payload=b"\x00\x7f\xf1"), "filling bits"),
-        (body(numbers=(16000, 5, 1, 1, 2, 1000, 50, 1)), "out of range"),
-        (body(payload=b"\x00\x7f"), "cut short"),
-    ],
-)
-def test_forged_fields_are_rejected(forged, message):
-    with pytest.raises(BitstreamError, match=message):
-        bytes_to_tokens(sealed(forged))
+@given(st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=300), max_size=5), st.booleans())
+@settings(deadline=None)
+def test_headers_come_back(metadata, known):
+    header = Header(
+        "x" * 64, "f" * 32, 768000, 255, 3, 2, 64, 65536, Fraction(2**20, 2**20 - 1), 4, 4, 77, (2**48, 2**40), metadata
+    )
+    header = header if known else replace(header, length=None, coding=1, tables=0)
+    data = header.to_bytes()
+    assert parse_header(data + b"more") == (header, len(data))
 
 
 def test_the_longest_header_fits_what_is_read_of_it():
-    limits = Header("x" * 64, "f" * 32, 768000, 2**48, 255, 2**40, 64, 65536, Fraction(2**20, 2**20 - 1))
-    assert len(limits.to_bytes()) <= MAX_HEADER_BYTES
+    room = MAX_METADATA_BYTES - 2 - 64 - 3
+    most = Header(
+        "x" * 64,
+        "f" * 32,
+        768000,
+        255,
+        1,
+        1,
+        64,
+        65536,
+        Fraction(2**20, 2**20 - 1),
+        4,
+        4,
+        7,
+        (2**48, 2**40),
+        {"k" * 64: "v" * room},
+    )
+    file = most.to_bytes()
+    assert MAX_METADATA_BYTES < len(file) <= MAX_HEADER_BYTES
+    writer = MxcWriter(
+        data := BytesIO(), replace(most, coding=1, tables=0, length=None), coding_for(replace(most, coding=1), None)
+    )
+    writer.finish(0)
+    assert MxcReader(data, "x").header.metadata == most.metadata
+    with pytest.raises(BitstreamError, match="metadata take more"):
+        replace(most, metadata={"k" * 64: "v" * room, "l": ""})
+
+
+@pytest.mark.parametrize("key", ["", "k" * 65, "ü" * 33])
+def test_keys_that_are_too_long_or_empty(key):
+    with pytest.raises(BitstreamError, match="metadata key"):
+        tokens_to_bytes(some_tokens(), metadata={key: "x"})
+    with pytest.raises(BitstreamError, match="not Unicode"):
+        tokens_to_bytes(some_tokens(), metadata={"x": "\ud800"})
+
+
+@given(st.integers(0, 3 * NUMBERS), st.binary(max_size=40))
+def test_a_packet_tells_its_number(samples, number, payload):
+    header = samples.SAMPLES["uniform-mono"].header
+    data = packet_to_bytes(header, number, Layout(4, 3, 0), payload)
+    start = parse_packet_start(header, data)
+    assert packet_number(start, data) == number % NUMBERS
+
+
+@given(st.integers(0, NUMBERS - 1), st.binary(max_size=40), st.sets(st.integers(0, 10**6), min_size=1, max_size=9))
+def test_an_odd_number_of_flipped_bits_is_never_another_packet(samples, number, payload, bits):
+    header = samples.SAMPLES["uniform-mono"].header
+    data = packet_to_bytes(header, number, Layout(4, 3, 0), payload)
+    start = parse_packet_start(header, data)
+    flipped = bytearray(data)
+    bits = {bit % (8 * len(data)) for bit in bits}
+    for bit in sorted(bits)[: len(bits) - (len(bits) + 1) % 2]:
+        flipped[bit // 8] ^= 1 << bit % 8
+    assert packet_number(start, bytes(flipped)) is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 32, 33, 64, 65])
+def test_any_packets(samples, count):
+    sample = replace(samples.SAMPLES["seek-table"], frames=3 * count)
+    reader = MxcReader(BytesIO(sample.to_bytes()), "x")
+    assert [packet.index for packet in reader.packets()] == list(range(count))
+    assert reader.end().packets == count
+    assert list(reader.end().seek) == [packet.position for packet in reader.packets()][SEEK_STEP::SEEK_STEP]
+    for start in range(count + 2):
+        for stop in (start, start + 1, start + 7, None):
+            found = [packet.index for packet in reader.packets(start, stop)]
+            assert found == list(range(start, count if stop is None else min(stop, count)))
+
+
+def test_overhead_of_a_long_file(samples):
+    """All but payloads: header 60, end 11, 4 to 5 a packet."""
+    tokens = some_tokens(frames=60 * 50, codebooks=6)
+    reader = MxcReader(BytesIO(tokens_to_bytes(tokens)), "x")
+    payload = sum(len(packet.payload) for packet in reader.packets())
+    assert reader.file_bytes - payload <= 60 + 11 + 15 * 4
+
+
+def test_packets_hold_no_more_codes_than_allowed():
+    for channels, books in ((1, 8), (2, 64), (255, 64)):
+        frames = packet_frames_for(channels, books)
+        assert 1 <= frames <= 200
+        assert frames * channels * books <= MAX_PACKET_CODES
+    tokens = some_tokens(5, 64, 255, 1000)
+    assert bytes_to_tokens(tokens_to_bytes(tokens)) == tokens
 
 
 def test_files(tmp_path):
@@ -210,3 +231,44 @@ def test_tokens_beyond_the_format_are_refused():
         tokens_to_bytes(some_tokens(codebooks=65))
     with pytest.raises(BitstreamError, match="0 frames"):
         tokens_to_bytes(replace(some_tokens(frames=0), sample_count=7))
+
+
+def test_other_versions_and_codings_say_so(samples):
+    data = samples.SAMPLES["uniform-mono"].to_bytes()
+    with pytest.raises(NewerVersionError, match=r"newer mixcodec.*upgrade"):
+        bytes_to_tokens(b"mxc\x03" + data[4:])
+    for version in (0, 1):
+        with pytest.raises(BitstreamError, match=f"version {version}.*encode the signal again"):
+            bytes_to_tokens(b"mxc" + bytes([version]) + data[4:])
+    sample = samples.SAMPLES["empty-stream"]
+    file = samples.SAMPLES["empty-stream"].to_bytes()
+    at = len(sample.header.to_bytes()) - 8  # coding, tables, no metadata, check
+    from mixcodec.bitstream import MxcReader as Reader
+
+    assert file[at] == 4
+    newer = Reader(BytesIO(forged_coding(file, at)), "x")
+    with pytest.raises(NewerVersionError, match="entropy coding 9"):
+        coding_for(newer.header, None)
+    assert newer.verify().packets == 0, "it can be shown and checked all the same"
+
+
+def forged_coding(file, at):
+    import binascii
+    import zlib
+
+    head = file[:at] + b"\x09" + file[at + 1 : at + 6]
+    head += binascii.crc_hqx(head, 0).to_bytes(2, "little")
+    body = head + file[len(head) : -7]
+    return body + zlib.crc32(body).to_bytes(4, "little") + file[-3:]
+
+
+def test_the_writer_keeps_its_promises(samples):
+    sample = samples.SAMPLES["uniform-mono"]
+    writer = MxcWriter(BytesIO(), sample.header, coding_for(sample.header, None))
+    with pytest.raises(ValueError, match="every packet but the last"):
+        writer.packet(np.zeros((1, 5, 3), np.int64))
+    writer.packet(np.zeros((1, 3, 3), np.int64))
+    with pytest.raises(ValueError, match="every packet but the last"):
+        writer.packet(np.zeros((1, 4, 3), np.int64))
+    with pytest.raises(ValueError, match="promised"):
+        writer.finish(1280)

@@ -25,6 +25,7 @@ FILE_CHECK_BYTES = 4
 MAX_END_BYTES = 1 << 22
 MAX_START_BYTES = 21
 """No start of a packet, before its payload, is longer: three numbers."""
+MAX_POSITION = (1 << 63) - 1
 MIN_PACKET_BYTES = 1 + CHECK_BYTES
 NUMBERS = 1 << 15
 """A packet's check tells its number modulo this."""
@@ -200,7 +201,7 @@ def parse_end(header: Header, data: bytes, first: int, size: int) -> EndRecord:
     seek, position = array("Q"), first
     for _ in range(entries):
         position += fields.number()
-        seek.append(min(position, size))
-    if fields.position != len(data) - CHECK_BYTES or (seek and seek[-1] >= size):
+        seek.append(min(position, MAX_POSITION))
+    if fields.position != len(data) - CHECK_BYTES:
         raise BitstreamError("has an end record that does not fit its packets")
     return EndRecord(sample_count, frames, packets, seek)

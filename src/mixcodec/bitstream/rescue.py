@@ -12,7 +12,7 @@ from mixcodec.errors import BitstreamError
 
 SCAN_BYTES = 1 << 18
 """How far the next whole packet is looked for byte by byte, before the seek table is asked."""
-WORK_BYTES = 1 << 30
+WORK_BYTES = 1 << 29
 """How much looking there is altogether: a file made to look like packets everywhere ends it, not the patience."""
 PLACE_BYTES = 1 << 10
 """What a look at one place costs of it, beside the bytes that are checksummed there."""
