@@ -149,6 +149,20 @@ def test_a_failing_kind_is_a_row_with_its_reason(tiny_plan, tmp_path, monkeypatc
     assert {row["status"] for rows in again.rows.values() for row in rows} == {"done"}
 
 
+def test_kinds_that_cannot_be_built_each_have_their_reason(tiny_plan, tmp_path, monkeypatch):
+    for name in ("first", "second"):
+
+        class Broken(Pooling):
+            def __init__(self, channels: int, name=name) -> None:
+                raise ConfigError(f"{name} is broken")
+
+        monkeypatch.setitem(MIXERS._classes, name, Broken)
+    text = markdown(compare(tiny_plan("mixers", "convolution", "first", "second"), tmp_path))
+    for name in ("first", "second"):
+        for group in ("equal parameters", "equal FLOPs"):
+            assert f"| {name} | {group} | 0 | {name} is broken |" in text
+
+
 def test_when_the_time_is_up_the_rest_waits(mixed, tiny_plan, tmp_path):
     _, comparison = mixed
     compare(tiny_plan("mixers", "convolution"), tmp_path)

@@ -51,22 +51,13 @@ def mixer_variants(codec: Mapping[str, Any], wanted: Sequence[str] = ()) -> list
     for budget in BUDGETS:
         target, slopes = BUDGETS[budget](base), dict[int, float]()
         for kind, before in made.items():
-            mixer = own if kind == own["kind"] else {"kind": kind} | options_of(kind)
+            mixer = own if kind == own["kind"] else {"kind": kind}
             if budget != PARAMETERS and any(not v.streams for v in before):
                 continue
             fitting = [v for v in before if not v.problem and abs(_count(budget, dict(v.codec), v.streams) / target - 1) <= MATCH]
             again = dataclasses.replace(fitting[0], group=budget) if fitting else None
             before.append(again or _variant(kind, mixer, codec, budget, target, slopes))
     return [variant for budget in BUDGETS for variants in made.values() for variant in variants if variant.group == budget]
-
-
-def options_of(kind: str) -> Config:
-    """Options with which a kind serves a line of any number of tokens."""
-    return dict(OPTIONS.get(kind, {}))
-
-
-OPTIONS: Mapping[str, Config] = {}
-"""What a kind is given beside its kind, where its defaults are not meant for audio."""
 
 
 def _variant(kind: str, mixer: Config, codec: Mapping[str, Any], budget: str, target: float, slopes: dict[int, float]) -> Variant:

@@ -110,22 +110,28 @@ def compare(plan: Plan, out: Path, tell: Tell = lambda _: None) -> Comparison:
     keys: dict[tuple[str, int], str] = {}
     tasks: dict[str, Task] = {}
     for variant in variants:
-        for seed in plan.seeds:
+        for seed in plan.seeds if not variant.problem else ():
             recipe = dataclasses.replace(plan.recipe, seed=seed)
             key = keys[place(variant), seed] = row_key(variant, recipe, data.manifest_hash, plan.clips, shares)
             held = store.read(key)
             if held is None or held["status"] != "done":
                 shared = out / "shared" / shared_key(recipe, data.manifest_hash) / CHECKPOINT if shares else None
-                tasks[key] = Task(variant, recipe, out / "training" / key, shared, plan.clips)
+                tasks.setdefault(key, Task(variant, recipe, out / "training" / key, shared, plan.clips))
     tell(f"{len(variants)} variants, {len(tasks)} of {len(set(keys.values()))} rows to train")
     for shared, recipe in {task.shared: task.recipe for task in tasks.values() if task.shared}.items():
         if time.monotonic() < deadline:
             train_shared(recipe, shared)
-        tell(f"seed {recipe.seed}: the shared autoencoder has been trained for {recipe.codebooks_from} steps")
+            tell(f"seed {recipe.seed}: the shared autoencoder has been trained for {recipe.codebooks_from} steps")
     for number, (key, row) in enumerate(_in_processes(tasks, plan.jobs, deadline), 1):
         store.write(key, row | {"name": tasks[key].variant.name, "seed": tasks[key].recipe.seed, "revision": revision()})
         tell(f"{number}/{len(tasks)} {_told(tasks[key], row)}")
-    rows = {place(v): [store.read(keys[place(v), seed]) or failed(WAITING) for seed in plan.seeds] for v in variants}
+
+    def held_rows(variant: Variant) -> list[Row]:
+        if variant.problem:
+            return [failed(variant.problem)] * len(plan.seeds)
+        return [store.read(keys[place(variant), seed]) or failed(WAITING) for seed in plan.seeds]
+
+    rows = {place(variant): held_rows(variant) for variant in variants}
     return Comparison(plan.part, variants, rows, _base_kinds(plan), _about(plan, data.manifest_hash))
 
 
