@@ -140,7 +140,7 @@ def bank(speech: Speech, sizes: Sequence[int] = (1 << 14, 1 << 16), steps: int =
     rows: list[Row] = []
     numbers: dict[str, float] = {}
     for size in sizes:
-        quantizer = train({"kind": "frozen_bank", "size": size, "dim": 8}, speech, steps, 256, start_frames=1 << 20)
+        quantizer = train({"kind": "frozen_bank", "size": size, "dim": 8}, speech, steps, 256, 1e-4, start_frames=1 << 20)
         codes = {name: codes_of(quantizer, frames) for name, frames in parts.items()}
         for name, found in codes.items():
             numbers[f"{name} {size}"] = used(found, size)
