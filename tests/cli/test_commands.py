@@ -32,7 +32,7 @@ def talk(tmp_path, grid_wave, monkeypatch):
 
 def test_encode_and_decode(talk, tiny_model, tiny_codec, capsys):
     before = (talk / "talk.wav").read_bytes()
-    assert main(["encode", "talk.wav", "--model", str(tiny_model), "--kbps", "4"]) == 0
+    assert main(["encode", "talk.wav", "--model", str(tiny_model), "--quality", "4"]) == 0
     assert capsys.readouterr().out.startswith("talk.mxc: 0.91 s, 4 codebooks, ")
     wave, rate = read_audio("talk.wav")
     tokens = tiny_codec.wave_to_tokens(wave, rate, kbps=4)
@@ -46,6 +46,51 @@ def test_encode_and_decode(talk, tiny_model, tiny_codec, capsys):
     assert main(["decode", "talk.mxc", "-o", "other.wav", "--model", str(tiny_model)]) == 0
     assert (talk / "other.wav").read_bytes() == (talk / "talk.decoded.wav").read_bytes()
     assert sorted(entry.name for entry in talk.iterdir()) == ["other.wav", "talk.decoded.wav", "talk.mxc", "talk.wav"]
+
+
+def test_a_bitrate_is_kept(talk, tiny_model, tiny_codec, grid_wave, capsys):
+    write_audio("long.wav", grid_wave((2, 8 * 22050)), 22050)
+    assert main(["encode", "long.wav", "--model", str(tiny_model), "--kbps", "4"]) == 0
+    said = capsys.readouterr().out
+    assert float(said.split()[-2]) == pytest.approx(4, rel=0.05)
+    assert float(said.split()[-2]) == pytest.approx((talk / "long.mxc").stat().st_size / 1000, abs=1e-3)
+
+
+def test_a_damaged_file(talk, tiny_model, grid_wave, capsys):
+    write_audio("long.wav", grid_wave(4 * 16000), 16000)
+    main(["encode", "long.wav", "--model", str(tiny_model), "--packet-seconds", "1"])
+    data = bytearray((talk / "long.mxc").read_bytes())
+    data[len(data) * 3 // 8] ^= 1  # in the second of four packets
+    (talk / "bad.mxc").write_bytes(data)
+    assert main(["decode", "bad.mxc", "--model", str(tiny_model)]) == 2
+    assert "damaged" in capsys.readouterr().err
+    assert main(["decode", "bad.mxc", "--model", str(tiny_model), "--lossy"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["bad.wav: 4.00 s, 1 channel, 16000 Hz", "lost: 1.00 s (1.00 to 2.00 s)"]
+    assert soundfile.info("bad.wav").frames == 4 * 16000
+    assert main(["decode", "long.mxc", "-o", "x.wav", "--model", str(tiny_model), "--lossy"]) == 0
+    assert capsys.readouterr().out.endswith("lost: nothing\n")
+    done = command("decode", "bad.mxc", "-o", "-", "--lossy", "--model", tiny_model, cwd=talk)
+    assert (done.returncode, done.stderr) == (0, b"lost: 1.00 s (1.00 to 2.00 s)\n")
+    assert done.stdout == (talk / "bad.wav").read_bytes()
+
+
+def test_info_with_everything(talk, tiny_model, capsys):
+    main(
+        ["encode", "talk.wav", "--model", str(tiny_model), "--packet-seconds", "0.1", "--metadata", "title=A B", "bell=\a\x1b[2J"]
+    )
+    capsys.readouterr()
+    assert main(["info", "talk.mxc", "--plot"]) == 0
+    text = capsys.readouterr().out
+    rows = dict(line.split("  ", 1) for line in text.splitlines() if "  " in line)
+    assert rows["metadata title"].strip() == "A B"
+    assert rows["metadata bell"].strip() == r"'\x07\x1b[2J'", "nothing that a terminal obeys"
+    assert rows["packets"].strip() == "10 of 5 frames; 0 seek entries"
+    assert "bits a code of 10" in rows["entropy coding"]
+    assert rows["length in header"].strip() == "yes"
+    bars = text.splitlines()[-1]
+    assert len(bars) == 10
+    assert set(bars) <= set("▁▂▃▄▅▆▇█")
+    assert "█" in bars
 
 
 def test_the_wav_takes_the_plain_name_where_it_is_free(talk, tiny_model):
@@ -176,7 +221,7 @@ def test_only_what_is_needed_is_imported(talk, tiny_model):
     spy = "import sys; from mixcodec.cli.main import main; main(); print(*sorted(sys.modules), file=sys.stderr)"
     write_audio("mono.wav", np.zeros(16000, np.float32), 16000)
     done = command("encode", "mono.wav", "--model", tiny_model, cwd=talk, code=spy)
-    assert not {"rich", "soxr", "torch", "scipy", "constriction", "typeguard"} & set(done.stderr.decode().split())
+    assert not {"rich", "soxr", "torch", "scipy", "typeguard"} & set(done.stderr.decode().split())
     done = command("info", "mono.mxc", cwd=talk, code=spy)
     assert not {"onnxruntime", "soundfile", "soxr", "rich"} & set(done.stderr.decode().split())
     done = command("--help", cwd=talk, code=spy)

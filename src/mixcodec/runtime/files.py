@@ -181,7 +181,7 @@ def _write_at_rate(file: BinaryIO, header: Header, coding: EntropyModel, spool: 
 
     depth, size = depth_for((target - overhead - around) * share, measure, header.most_codebooks, header.most_codebooks / 2)
     trialled = sum(codes.shape[1] for codes in trial)
-    cost = (size + 5 * len(trial)) / max(1.0, depth * trialled)
+    cost = (size + 5 * len(trial)) / (depth * trialled) if trial else 1.0
     control = RateControl(kbps, float(header.frame_rate), header.most_codebooks, cost, overhead, spool.frames)
     usual = control.plan(header.packet_frames)
     header = replace(header, codebooks=usual.codebooks, more=usual.more)
