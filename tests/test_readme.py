@@ -102,7 +102,7 @@ def test_every_workshop_line_parses(line, workplace):
 
 def test_the_python_examples_work(workplace):
     examples = [text for _, kind, text in BLOCKS if kind == "python"]
-    assert len(examples) == 2
+    assert len(examples) == 3
     room: dict = {}
     exec(examples[0], room)
     assert room["again"].shape == room["wave"].shape
@@ -138,6 +138,10 @@ def test_the_python_examples_work(workplace):
     assert codes.shape == room["tokens"].codes.shape
     assert (codes == room["tokens"].codes).mean() >= 0.999
     assert np.abs(sound[: len(room["again"])] - room["again"]).max() < 1e-3
+    room["codec"] = room["real"]
+    exec(examples[2], room)
+    assert np.abs(room["sound"] - room["again"][2 * room["sample_rate"] : round(3.5 * room["sample_rate"])]).max() < 1e-3
+    assert room["receiver"].lost == 25
 
 
 def test_the_table_of_models_agrees_with_the_models():

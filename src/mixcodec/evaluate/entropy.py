@@ -3,9 +3,10 @@
     python -m mixcodec.evaluate.entropy --data FOLDER [--list FILE] [--model NAME] [--kbps 4] [--tables FILE]
 
 One row a model: bits a code in packets of 64 frames, the saving against packed codes, thousands of codes a second of CPU
-time each way. Then, codebook by codebook, what the tables ask for, between two bounds from the same codes: the entropy of
-their own counts, which no model that takes codes one by one can beat on them, and the conditional one given the code before,
-which is biased low where there are few codes (see `codebook_use`).
+time each way, and how many times faster than real time that is at the bitrate asked for. Then, codebook by codebook, what the
+tables ask for, between two bounds from the same codes: the entropy of their own counts, which no model that takes codes one by
+one can beat on them, and the conditional one given the code before, which is biased low where there are few codes (see
+`codebook_use`).
 """
 
 from __future__ import annotations
@@ -74,11 +75,15 @@ def book_bits(model: ContextTables, packets: Sequence[Codes]) -> list[float]:
     return bits
 
 
-def report(clips: Sequence[Codes], size: int, tables: Tables | None) -> str:
+def report(clips: Sequence[Codes], size: int, tables: Tables | None, frame_rate: float = 50.0) -> str:
     """The two tables of the module's docstring."""
     packets = [clip[None, first : first + PACKET_FRAMES] for clip in clips for first in range(0, len(clip), PACKET_FRAMES)]
     count, packed = sum(codes.size for codes in packets), code_bits(size)
-    lines = [f"{count} codes in {len(packets)} packets", f"{'model':10}{'bits/code':>10}{'saved':>8}{'encode':>9}{'decode':>9}"]
+    lines = [
+        f"{count} codes in {len(packets)} packets",
+        f"{'model':10}{'bits/code':>10}{'saved':>8}{'encode':>9}{'decode':>9}{'real time':>16}",
+    ]
+    second = frame_rate * packets[0].shape[2]
     for kind in ENTROPY_MODELS.kinds():
         if "tables" in ENTROPY_MODELS.options(kind) and tables is None:
             continue
@@ -86,7 +91,8 @@ def report(clips: Sequence[Codes], size: int, tables: Tables | None) -> str:
         spent, encode, decode = measure(model, packets)
         bits = 8 * spent / count
         speeds = "".join(f"{count / seconds / 1000:8.0f}k" for seconds in (encode, decode))
-        lines.append(f"{kind:10}{bits:10.3f}{1 - bits / packed:8.1%}{speeds}")
+        times = " / ".join(f"{count / seconds / second:.0f}x" for seconds in (encode, decode))
+        lines.append(f"{kind:10}{bits:10.3f}{1 - bits / packed:8.1%}{speeds}{times:>16}")
     spending = book_bits(ContextTables(tables), packets) if tables else []
     lines.append(f"{'codebook':10}{'entropy':>10}{'given code before':>19}{'context':>10}")
     for use in codebook_use("", clips, size, 0):
@@ -107,7 +113,7 @@ def main() -> None:
     codec = load(options.model)
     path = options.tables or codec.config.folder / ENTROPY
     tables = read_tables(path) if options.tables or path.is_file() else None
-    print(report(folder_to_codes(codec, options.data, options.list, options.kbps), codec.codebook_size, tables))
+    print(report(folder_to_codes(codec, options.data, options.list, options.kbps), codec.codebook_size, tables, codec.frame_rate))
 
 
 if __name__ == "__main__":
