@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import BinaryIO, Self
@@ -170,16 +170,17 @@ def _write_at_rate(file: BinaryIO, header: Header, coding: EntropyModel, spool: 
     """Write with as many codes as the bitrate buys. What they cost is found out on a sample of the packets."""
     target = kbps * 125 * _samples(header) / header.sample_rate
     packets = -(-spool.frames // header.packet_frames)
-    overhead = len(header.to_bytes()) + 11 + 3 * (packets // SEEK_STEP)
+    end = 11 + 3 * (packets // SEEK_STEP)
+    overhead = len(header.to_bytes()) + end
     around = 5 * packets
     trial = spool.sample(header.packet_frames, RATE_TRIALS)
     share = sum(codes.shape[1] for codes in trial) / max(1, spool.frames)
 
-    def measure(depth: float) -> float:
-        layouts = [depth_to_layout(depth, codes.shape[1]) for codes in trial]
-        return sum(len(codes_to_payload(coding, codes, layout)) for codes, layout in zip(trial, layouts, strict=True))
+    def measure(trial: Iterable[Codes], depth: float) -> float:
+        return sum(len(codes_to_payload(coding, codes, depth_to_layout(depth, codes.shape[1]))) for codes in trial)
 
-    depth, size = depth_for((target - overhead - around) * share, measure, header.most_codebooks, header.most_codebooks / 2)
+    wanted, most = (target - overhead - around) * share, header.most_codebooks
+    depth, size = depth_for(wanted, functools.partial(measure, trial), most, most / 2)
     trialled = sum(codes.shape[1] for codes in trial)
     cost = (size + 5 * len(trial)) / (depth * trialled) if trial else 1.0
     control = RateControl(kbps, float(header.frame_rate), header.most_codebooks, cost, overhead, spool.frames)
@@ -189,6 +190,10 @@ def _write_at_rate(file: BinaryIO, header: Header, coding: EntropyModel, spool: 
     for start in range(0, spool.frames, header.packet_frames):
         codes = spool.read(start, header.packet_frames)
         layout = control.plan(codes.shape[1])
+        if start + codes.shape[1] == spool.frames:  # the last one: what is left is spent to the byte
+            wanted = target - writer.size - end - 8
+            depth, _ = depth_for(wanted, functools.partial(measure, [codes]), most, layout.codes / layout.frames)
+            layout = depth_to_layout(depth, layout.frames)
         control.took(layout, writer.packet(codes, layout))
     return header, writer.finish(_samples(header))
 
