@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mixcodec.bitstream import Layout
 
-HORIZON_SECONDS = 10.0
+HORIZON_SECONDS = 4.0
 """Where the end is not known, what was saved or overspent is made up for over so long a time."""
 LEARNING = 0.25
 """How much a packet changes what the next one's codes are expected to cost."""
