@@ -209,7 +209,8 @@ def _pooled(tasks: dict[str, Task], jobs: int, deadline: float, left: dict[str, 
         try:
             while waiting or running:
                 while waiting and len(running) < jobs and time.monotonic() < deadline:
-                    running[pool.submit(run_trial, tasks[waiting[0]])] = waiting.pop(0)
+                    key = waiting.pop(0)
+                    running[pool.submit(run_trial, tasks[key])] = key
                 if not running:
                     return
                 for future in concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED).done:
