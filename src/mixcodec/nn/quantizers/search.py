@@ -12,14 +12,15 @@ WHOLE = 1 << 22  # as many scores as this are found in one go
 def nearest_entries(x: torch.Tensor, entries: torch.Tensor, metric: str, cost: torch.Tensor | None = None) -> torch.Tensor:
     """Index (...,) of the entry (of (size, D)) nearest to each x (..., D); the lowest index of equals.
 
-    `cost` (size,), if given, is taken away from each entry's similarity to x: their product, less half the entry's square
-    where the metric is euclidean. Of many entries and points the scores are never all in memory: block after block, each
-    point keeps its best so far.
+    `metric` is one of METRICS, or "product" for the entry that has the greatest product with x. `cost` (size,), if given, is
+    taken away from each entry's similarity to x: their product, less half the entry's square where the metric is euclidean.
+
+    Of many entries and points the scores are never all in memory: block after block, each point keeps its best so far.
     """
     offset = cost
     if metric == "cosine":
         entries = F.normalize(entries, dim=-1)
-    else:
+    elif metric == "euclidean":
         offset = 0.5 * entries.square().sum(-1) + (0 if cost is None else cost)
     traced = torch.compiler.is_compiling()  # then the number of points is open, and only entries go in blocks
     if len(entries) <= ENTRIES and (traced or x.numel() // x.shape[-1] * len(entries) <= WHOLE):
