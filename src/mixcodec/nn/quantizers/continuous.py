@@ -65,7 +65,7 @@ class Stored(Quantizer):
 
 @QUANTIZERS.register("none")
 class NoBottleneck(Stored):
-    """The vectors themselves: what a codec could do if its latents were free, which tells what its quantizer costs.
+    """The vectors (B, T, C) themselves: what a codec could do if its latents were free, which tells what a quantizer costs.
 
     Each channel is a codebook. In training nothing is rounded; the range that is stored follows what is seen. In evaluation a
     channel is rounded to `size` steps of that range (of 4096: 75 dB below its ends). The first k channels are a valid
@@ -103,8 +103,8 @@ class NoBottleneck(Stored):
 class Vae(Stored):
     """A Gaussian posterior of `dim` numbers a frame, held to a standard normal prior by `kl` times the divergence, in nat.
 
-    Caillon and Esling, 2021, RAVE: A variational autoencoder for fast and high-quality neural audio synthesis. Training
-    draws from the posterior; in evaluation its mean is what is coded, so encoding is deterministic. `truncate` then finds the
+    z (B, T, C) gives codes (B, T, `dim`). Caillon and Esling, 2021, RAVE: A variational autoencoder for fast and high-quality
+    neural audio synthesis. Training draws from the posterior; in evaluation its mean is what is coded, so encoding is deterministic. `truncate` then finds the
     principal axes of the means: number k of a frame is how far it lies along the k-th, so the first k numbers are the best k,
     and `dimensions` says how many hold a given share of the variance. Numbers that are left out stand at their mean. A number
     is stored in `size` steps: a step of a number that the posterior fills is far below what it is unsure of.

@@ -12,7 +12,7 @@ from mixcodec.registry import whole_number
 
 @QUANTIZERS.register("dropout")
 class Dropout(Quantizer):
-    """Any quantizer of several codebooks, of which in training an item uses a random number from `least` up.
+    """Any quantizer of several codebooks, of which in training an item of z (B, T, C) uses a random number from `least` up.
 
     Zeghidour et al., 2021, SoundStream: An End-to-End Neural Audio Codec: one model that serves every rate. A share
     `probability` of the items draws its number, all numbers as likely; the others use all codebooks (Kumar et al., 2023,

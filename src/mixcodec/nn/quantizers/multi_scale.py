@@ -83,7 +83,7 @@ class MultiScale(Residual):
 
 @QUANTIZERS.register("merged_residual")
 class MergedResidual(MultiScale):
-    """Trains as a plain residual; in use, the levels with a stride share a code among so many frames.
+    """Trains as a plain residual; in use, levels with a stride share a code of codes (B, T, K) among so many frames.
 
     Han et al., 2024, VALL-E R: Robust and Efficient Zero-Shot Text-to-Speech Synthesis via Monotonic Alignment
     (codec-merging): a language model then writes the shallow levels at half the rate or less, and the codec is not trained

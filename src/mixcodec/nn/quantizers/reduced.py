@@ -43,7 +43,7 @@ def balanced_tree(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 @QUANTIZERS.register("reduced")
 class Reduced(Quantizer):
-    """One codebook of `size` entries, whose code is `digits` digits: the first k of them are a code of a smaller codebook.
+    """One codebook of `size` entries, whose code is K = `digits` digits, (B, T, K): the first k are one of a smaller codebook.
 
     Mao et al., 2023, Extreme Image Compression using Fine-tuned VQGANs: k-means over the entries of a trained codebook makes
     smaller ones for lower rates. Here the clusters are nested, all of one number, so the smaller codebooks' codes are

@@ -22,7 +22,7 @@ def sum_of_entries(codes: torch.Tensor, tables: Sequence[torch.Tensor]) -> torch
 
 @QUANTIZERS.register("residual")
 class Residual(Quantizer):
-    """`codebooks` quantizers of one code each in a row; the first k of them alone are a valid lower rate.
+    """`codebooks` quantizers of one code each in a row, codes (B, T, K); the first k of them alone are a valid lower rate.
 
     Zeghidour et al., 2021, SoundStream: An End-to-End Neural Audio Codec. In training an item uses a random number of
     codebooks (quantizer dropout) if `active` says so, which is what makes one model serve every rate.

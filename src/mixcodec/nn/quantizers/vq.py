@@ -13,7 +13,7 @@ from mixcodec.registry import whole_number
 
 @QUANTIZERS.register("vq")
 class Vq(Lookup):
-    """Projects z to `dim` channels, takes the nearest entry of the codebook, projects back.
+    """Projects z (B, T, C) to `dim` channels, takes the nearest entry of the codebook, projects back.
 
     A low-dimensional lookup keeps the whole codebook in use (Yu et al., 2022, Vector-quantized Image Modeling with
     Improved VQGAN; Kumar et al., 2023, High-Fidelity Audio Compression with Improved RVQGAN). The entries are moving
