@@ -105,10 +105,10 @@ class Vae(Stored):
 
     z (B, T, C) gives codes (B, T, `dim`). Caillon and Esling, 2021, RAVE: A variational autoencoder for fast and high-quality
     neural audio synthesis. Training draws from the posterior; in evaluation its mean is what is coded, so encoding is
-    deterministic. `truncate` then finds the
-    principal axes of the means: number k of a frame is how far it lies along the k-th, so the first k numbers are the best k,
-    and `dimensions` says how many hold a given share of the variance. Numbers that are left out stand at their mean. A number
-    is stored in `size` steps: a step of a number that the posterior fills is far below what it is unsure of.
+    deterministic. `truncate` then finds the principal axes of the means: number k of a frame is how far it lies along the
+    k-th, so the first k numbers are the best k, and `dimensions` says how many hold a given share of the variance. Numbers
+    that are left out stand at their mean. A number is stored in `size` steps: a step of a number that the posterior fills is
+    far below what it is unsure of.
     """
 
     axes: torch.Tensor
