@@ -59,15 +59,22 @@ def cheapest_coding(packets: Iterable[tuple[Codes, Layout]], codebook_size: int,
             continue  # it is slow: see below
         model = ENTROPY_MODELS.build(KINDS[number], size=codebook_size, tables=tables)
         spent[number] = sum(len(codes_to_payload(model, codes, layout)) for codes, layout in packets)
-    if min(spent.values()) > sum(_new_codes(codes) for codes, _ in packets) * math.log2(codebook_size) / 8:
+    if min(spent.values()) > sum(_adaptive_floor(codes, codebook_size) for codes, _ in packets):
         adaptive = Adaptive(codebook_size)
         spent[Adaptive.number] = sum(len(codes_to_payload(adaptive, codes, layout)) for codes, layout in packets)
     return min(spent, key=lambda number: (spent[number], number))
 
 
-def _new_codes(codes: Codes) -> int:
-    """How many different codes the codebooks of a packet use: each costs the adaptive coding as much as a uniform one."""
-    return sum(len(np.unique(codes[..., book])) for book in range(codes.shape[2]))
+def _adaptive_floor(codes: Codes, codebook_size: int) -> float:
+    """Bytes that the adaptive coding takes at least: the codes that are new to a codebook, and the flags that say which are."""
+    bits = 0.0
+    for book in range(codes.shape[2]):
+        count, new = codes[..., book].size, len(np.unique(codes[..., book]))
+        bits += new * math.log2(codebook_size)
+        if count > 1:  # the first code needs no flag; the rule of succession gives every order of the others the same bits
+            flags = math.lgamma(count + 1) - math.lgamma(new) - math.lgamma(count - new + 1)
+            bits += flags / math.log(2)
+    return bits / 8
 
 
 def usable_tables(tables: Tables | None, codebook_size: int, codebooks: int) -> Tables | None:
