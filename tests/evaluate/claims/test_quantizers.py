@@ -88,10 +88,32 @@ def test_simvq_stays_in_use_where_gradients_let_a_codebook_collapse(dense):
     assert "| one linear layer (simvq) |" in str(claim)
 
 
-def test_a_bank_is_in_use(dense):
-    numbers = claims.bank(dense, sizes=(1024,), steps=5).numbers
-    assert numbers["all 1024"] > 0.9
-    assert numbers["held 1024"] > 0.8
+def test_a_bank_is_in_use_where_a_plain_codebook_is_not(dense):
+    clips = [part for clip in dense.train for part in clip.split(16)]
+    claim = claims.bank(claims.Speech(clips, dense.held, "two recordings"), size=256, steps=40, per_entry=20)
+    assert claim.numbers["frozen bank, learned projector, same"] > 0.8
+    assert claim.numbers["frozen bank, learned projector, other"] > 0.95
+    assert claim.numbers["gradient (plain vq), same"] < 0.3
+    frames = sum(len(clip) for i, clip in enumerate(clips) if i % 3)
+    assert claim.rows[0][:3] == ["frozen bank, learned projector", "other clips of its speakers", str(frames)]
+
+
+@pytest.mark.parametrize("kind", ["frozen_bank", "vq_gradient"])
+def test_a_tree_finds_the_codes_of_the_search(dense, kind):
+    quantizer = QUANTIZERS.build({"kind": kind, "size": 512, "dim": 4, "metric": "euclidean"}, channels=80)
+    quantizer.start(dense.frames("train"))
+    quantizer.eval()
+    frames = dense.frames("held")
+    assert (claims.codes_by_tree(quantizer, frames) == claims.codes_of(quantizer, frames)).float().mean() > 0.99
+    with pytest.raises(TypeError):
+        claims.codes_by_tree(QUANTIZERS.build({"kind": "vq", "metric": "cosine"}, channels=80), frames)
+
+
+def test_entries_begin_where_they_are_told(dense):
+    entries = dense.frames("train")[:64]
+    config = {"kind": "vq_gradient", "size": 64, "dim": 4, "metric": "euclidean"}
+    quantizer = claims.train(config, dense, 0, entries=entries)
+    torch.testing.assert_close(quantizer.entries, quantizer.enter(entries))
 
 
 def test_restart_and_k_means_each_raise_use(dense):
@@ -167,11 +189,12 @@ def test_memory_of_the_search_is_a_fraction_of_all_distances():
     assert found["search"] < 0.5 * found["naive"]
 
 
-def test_the_command_prints_a_table_and_names_a_mistake(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("more", [[], ["--seconds", "-1"]])
+def test_the_command_prints_a_table_and_names_a_mistake(tmp_path, monkeypatch, capsys, more):
     monkeypatch.setattr(sys, "argv", ["quantizers", "merge", "--speech", str(EXAMPLES), "--seconds", "20"])
     assert claims.main() == 0
     assert "| 2 1 1 1 1 1 1 1 |" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["quantizers", "merge", "--speech", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["quantizers", "merge", "--speech", str(tmp_path), *more])
     assert claims.main() == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")
