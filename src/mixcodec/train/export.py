@@ -69,7 +69,8 @@ def _card(net: CodecNet, meta: dict[str, Any], quality: str, notes: str) -> str:
         f"# {recipe['name']}",
         "",
         f"A causal neural codec: {net.sample_rate} Hz, {net.frame_rate:g} frames per second, {net.codebooks} codebooks of "
-        f"{net.codebook_size} codes, {step:g} to {step * net.codebooks:g} kbps in steps of {step:g} before entropy coding; {size:.1f} M parameters; "
+        f"{net.codebook_size} codes, {step:g} to {step * net.codebooks:g} kbps in steps of {step:g} before entropy coding; "
+        f"{size:.1f} M parameters; "
         f"{1000 * (net.hop + net.delay) / net.sample_rate:g} ms of algorithmic delay.",
         "",
         notes.strip(),
