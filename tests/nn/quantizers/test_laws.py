@@ -134,6 +134,21 @@ def test_mixed_precision_changes_no_code(name):
 
 
 @every
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_model_of_another_precision_changes_no_code(name, dtype):
+    quantizer = build(name).eval()
+    z = features(60).view(2, 30, CHANNELS).to(dtype)
+    codes, vectors, _, usage = quantizer(z.float())
+    model = torch.nn.Sequential(quantizer).to(dtype)
+    again = model(z)
+    assert torch.equal(again.codes, codes)
+    assert torch.equal(quantizer.vectors_to_codes(z), codes)
+    torch.testing.assert_close(again.vectors, vectors)
+    assert torch.equal(again.usage, usage)
+    assert all(weight.is_meta for weight in model.to("meta").state_dict().values())
+
+
+@every
 def test_the_first_codebooks_alone_are_a_lower_rate(name):
     quantizer = build(name).eval()
     books = quantizer.codebooks

@@ -1,7 +1,8 @@
 """What every quantizer promises."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Self
 
 import torch
 
@@ -22,6 +23,9 @@ class Quantizer(torch.nn.Module):
 
     A frame's codes depend on that frame alone, unless a codebook states a stride of several frames: then these share one
     code, which stands in the code array once a frame, and a block of z or of codes has to begin at a multiple of `stride`.
+
+    Weights, arithmetic and vectors are float32 in any precision of the model around it, `model.bfloat16()` too: codes must not
+    depend on how a model is run.
     """
 
     codebooks: int
@@ -36,6 +40,15 @@ class Quantizer(torch.nn.Module):
     def stride(self) -> int:
         """The frames after which all codebooks begin a new code together."""
         return math.lcm(*self.strides)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
+        """What `to`, `bfloat16`, `cuda` and their like do to each weight: it may move, but keeps its type."""
+
+        def move(weight: torch.Tensor) -> torch.Tensor:
+            moved = fn(weight)
+            return moved if moved.dtype == weight.dtype else weight.to(moved.device)
+
+        return super()._apply(move, recurse)
 
     def forward(self, z: torch.Tensor, active: torch.Tensor | None = None) -> Quantized:
         """Quantizes; in training also learns. `active` (B,): how many codebooks each item may use (all if None)."""
