@@ -57,7 +57,7 @@ def test_nothing_to_compare():
         "identity@5",
         "lowpass",
         "mixcodec@0.1",
-        "mixcodec@1.7",
+        "mixcodec@4.1",
         "opus@inf",
         "opus@nan",
     ],
