@@ -1,5 +1,6 @@
 """Claims on quantizers, at a small scale: dense log-mel frames of two recordings, of which one is held out."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,21 +17,30 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 @pytest.fixture(scope="module")
-def dense():
+def recordings(tmp_path_factory):
+    """A folder of the two recordings alone, whatever else stands beside them."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for path in EXAMPLES.glob("*.flac"):
+        shutil.copy(path, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dense(recordings):
     """A frame of either recording every millisecond, by turns to learn from and to measure: for claims on use."""
-    speech = speech_features(EXAMPLES, 20, "mel", hop=16)
+    speech = speech_features(recordings, 20, "mel", hop=16)
     clips = speech.train + speech.held
     return claims.Speech([clip[::2] for clip in clips], [clip[1::2] for clip in clips], "two recordings")
 
 
 @pytest.fixture(scope="module")
-def latent():
+def latent(recordings):
     """What the shipped codec's quantizer sees, 50 frames a second."""
-    return speech_features(EXAMPLES, 20, "latents")
+    return speech_features(recordings, 20, "latents")
 
 
-def test_what_is_held_out_is_of_other_recordings():
-    train, held = speech_waves(EXAMPLES, 20, 0.5)
+def test_what_is_held_out_is_of_other_recordings(recordings):
+    train, held = speech_waves(recordings, 20, 0.5)
     assert sorted([len(train[0]), len(held[0])]) == [99726, 116940]
     assert (len(train), len(held)) == (1, 1)
 
@@ -51,8 +61,8 @@ def test_mel_features_are_those_of_numpy():
     np.testing.assert_allclose(frames[10], np.log(np.maximum(spectrum @ mel_filters(RATE, 1024, 80), 1e-5)), atol=1e-3)
 
 
-def test_latents_are_what_the_codec_quantizes(latent):
-    net, wave = shipped_net(), speech_waves(EXAMPLES, 20, 0.5)[1][0]
+def test_latents_are_what_the_codec_quantizes(latent, recordings):
+    net, wave = shipped_net(), speech_waves(recordings, 20, 0.5)[1][0]
     wave = torch.from_numpy(wave[: len(wave) // net.hop * net.hop])[None]
     with torch.no_grad():
         wanted = net.latents(wave)[0]
@@ -153,11 +163,11 @@ def speech_of(clips):
     return claims.Speech(frames[:20], frames[20:], "made up")
 
 
-def test_streams_are_codes_of_the_shipped_codec_and_of_k_means(latent):
+def test_streams_are_codes_of_the_shipped_codec_and_of_k_means(latent, recordings):
     streams = claims.streams(claims.Speech(latent.train * 2, latent.held, "", latent.mean))
     learn, held, size = streams["speech-16k, first codebook"]
     assert (len(learn), len(held), size) == (2, 1, 1024)
-    net, wave = shipped_net(), speech_waves(EXAMPLES, 20, 0.5)[1][0]
+    net, wave = shipped_net(), speech_waves(recordings, 20, 0.5)[1][0]
     wave = torch.from_numpy(wave[: len(wave) // net.hop * net.hop])[None]
     with torch.no_grad():
         wanted, _ = net.encode(wave, net.encoder_state(1))
@@ -190,8 +200,8 @@ def test_memory_of_the_search_is_a_fraction_of_all_distances():
 
 
 @pytest.mark.parametrize("more", [[], ["--seconds", "-1"]])
-def test_the_command_prints_a_table_and_names_a_mistake(tmp_path, monkeypatch, capsys, more):
-    monkeypatch.setattr(sys, "argv", ["quantizers", "merge", "--speech", str(EXAMPLES), "--seconds", "20"])
+def test_the_command_prints_a_table_and_names_a_mistake(recordings, tmp_path, monkeypatch, capsys, more):
+    monkeypatch.setattr(sys, "argv", ["quantizers", "merge", "--speech", str(recordings), "--seconds", "20"])
     assert claims.main() == 0
     assert "| 2 1 1 1 1 1 1 1 |" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["quantizers", "merge", "--speech", str(tmp_path), *more])
