@@ -21,7 +21,7 @@ def test_a_markov_source():
     random = np.random.default_rng(0)
     torch.manual_seed(0)
     prior = Prior(2, 8, 16, hidden=False)
-    fit(prior, *pairs([clip(random, 3000) for _ in range(4)], 8), seconds=4, decay=0)
+    fit(prior, *pairs([clip(random, 3000) for _ in range(4)], 8), steps=600, decay=0)
     bits = mean_bits(prior, *pairs([clip(random, 6400)], 8))
     stay, move = 3 / 4 + 1 / 32, 1 / 32
     entropy = -stay * math.log2(stay) - 7 * move * math.log2(move)

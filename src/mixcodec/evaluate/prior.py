@@ -4,15 +4,14 @@
 
 A log-bilinear model (Mnih and Hinton 2007, "Three New Graphical Models for Statistical Language Modelling") of each code given
 all codes of the frame before and the coarser ones of its own frame: sums of embeddings, one output layer a codebook, with
-`--hidden` a rectified layer between. It is fitted to the codes of one folder for so many CPU seconds and tried on another's;
-beside it stand the model's own context tables, on the same codes. Nothing codes files with it: its numbers are floats.
+`--hidden` a rectified layer between. It is fitted to the codes of one folder and tried on another's; beside it stand the
+model's own context tables, on the same codes. Nothing codes files with it: its numbers are floats.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,13 +63,13 @@ def pairs(clips: Sequence[Codes], size: int) -> tuple[torch.Tensor, torch.Tensor
     return torch.from_numpy(before), torch.from_numpy(frames)
 
 
-def fit(prior: Prior, before: torch.Tensor, frames: torch.Tensor, seconds: float, decay: float, seed: int = 0) -> None:
-    """Fit for so many CPU seconds, the rate falling to nothing."""
+def fit(prior: Prior, before: torch.Tensor, frames: torch.Tensor, steps: int, decay: float, seed: int = 0) -> None:
+    """Fit for so many steps, the rate falling to nothing."""
     optimizer = torch.optim.AdamW(prior.parameters(), lr=HIGHEST_RATE, weight_decay=decay)
-    random, start = np.random.default_rng(seed), time.process_time()
-    while (gone := (time.process_time() - start) / seconds) < 1:
+    random = np.random.default_rng(seed)
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = HIGHEST_RATE * (1 - gone)
+            group["lr"] = HIGHEST_RATE * (1 - step / steps)
         batch = torch.from_numpy(random.integers(0, len(frames), BATCH))
         optimizer.zero_grad(set_to_none=True)
         prior(before[batch], frames[batch]).mean().backward()
@@ -93,7 +92,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of audio files to try it on")
     parser.add_argument("--list", type=Path, help="file that names the clips of it to take, one a line")
     parser.add_argument("--model", default="speech-16k", help="name or folder of a model with entropy tables")
-    parser.add_argument("--seconds", type=float, default=300, help="CPU time to fit for")
+    parser.add_argument("--steps", type=int, default=3000, help="batches of 1024 frames to fit to")
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--decay", type=float, default=0.3, help="weight decay")
     parser.add_argument("--hidden", action="store_true", help="with a rectified layer")
@@ -104,7 +103,7 @@ def main() -> None:
     learn = folder_to_codes(codec, options.learn, options.learn_list, kbps)
     clips = folder_to_codes(codec, options.data, options.list, kbps)
     prior = Prior(codec.codebooks, size, options.width, options.hidden)
-    fit(prior, *pairs(learn, size), options.seconds, options.decay)
+    fit(prior, *pairs(learn, size), options.steps, options.decay)
     neural = mean_bits(prior, *pairs(clips, size))
     print(f"learned from {sum(map(len, learn))} frames, tried on {sum(map(len, clips))}")
     rows = [("neural prior", neural)]
