@@ -17,6 +17,7 @@ BLOCKS = {
     "stages/iformer": [("inception", "mlp")] * 5,
     "stages/conformer": [("attention", "mlp"), ("conformer", "mlp")] * 3,
     "stages/mambaout": [("gated_convolution", "none")] * 7,
+    "stages/shipped": [("convolution", "mlp")] * 4 + [("attention", "mlp")],
     "speech-16k": [("convolution", "mlp")] * 4 + [("attention", "mlp")],
 }
 
@@ -51,6 +52,11 @@ def test_the_stages_stream(name):
         y, state = stack.step(part, state)
         parts.append(y)
     torch.testing.assert_close(torch.cat(parts, 1), stack(x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["encoder", "decoder"])
+def test_the_shipped_stages_are_those_of_the_recipe(side):
+    assert codec("stages/shipped")[side] == codec("speech-16k")[side]
 
 
 def test_the_low_share_of_iformer_grows_over_its_blocks():

@@ -1,6 +1,7 @@
 """The laws of token mixers, over every kind, rank and form."""
 
 import importlib
+import re
 
 import numpy as np
 import onnxruntime
@@ -72,10 +73,11 @@ NEVER = [{"kind": "global_filter", "size": 8}, {"kind": "dct", "bands": 3}, {"ki
 NEVER += [{"kind": "global_attention"}, {"kind": "global_attention", "registers": 0}]
 NEVER += [{"kind": "aggregated", "pool": 4}, {"kind": "dual_token", "tokens": 3}]
 RANKED += [{"kind": kind} for kind in ("edge_modulation", "inception", "multi_frequency", "raft", "dual_selection")]
+RANKED += [{"kind": kind} for kind in ("convolution", "conformer", "fsmn")]
 NEVER += [{"kind": "hidden_state", "states": 4}]
 CENTRED = [config | {"causal": False, "rank": rank} for config in RANKED for rank in (1, 2)]
 CENTRED += [config | {"rank": rank} for config in NEVER for rank in (1, 2)]
-CENTRED += [{"kind": kind, "causal": False} for kind in ("pooling", "fsmn", "conformer", "linear_attention")]
+CENTRED += [{"kind": kind, "causal": False} for kind in ("pooling", "linear_attention", "retention", "gla")]
 CENTRED += [{"kind": "fourier"}, {"kind": "adaptive_filter"}, {"kind": "hydra"}, {"kind": "shuffle", "window": 4}]
 CENTRED += [{"kind": "multi_pooling", "causal": False, "segment": 3}]
 SIZED = [{"kind": kind, "causal": False} for kind in ("random", "mixer_mlp", "nin_gating")]
@@ -97,8 +99,7 @@ def cases():
     """(config, grid) of every form on every grid it serves."""
     found = [(config, GRIDS[1]) for config in CAUSAL]
     found += [(config, GRIDS[rank]) for config in CENTRED for rank in ([config["rank"]] if "rank" in config else [1, 2, 3])]
-    found = [(c, g) for c, g in found if c["kind"] not in ("fsmn", "conformer") or len(g) == 1]
-    found = [(c, g) for c, g in found if c["kind"] != "hydra" or len(g) < 3]
+    found = [(c, g) for c, g in found if c["kind"] not in ("hydra", "retention", "gla") or len(g) < 3]
     return found + [(config | {"size": int(np.prod(grid))}, grid) for config in SIZED for grid in GRIDS.values()]
 
 
@@ -210,6 +211,36 @@ def test_a_causal_form_that_makes_no_sense_is_an_error_that_says_why(kind):
         build({"kind": kind, "causal": True})
 
 
+LINE_ALONE = {"attention": "mixed_span", "ssm": "dual_selection", "ssd": "hydra", "lmu": "global_filter", "lococo": "combiner"}
+
+
+@pytest.mark.parametrize("kind", LINE_ALONE)
+def test_a_centred_form_or_one_of_a_plane_that_makes_no_sense_is_an_error_that_says_why(kind):
+    with pytest.raises(ConfigError, match=f"'{kind}' is causal alone: .*; take '{LINE_ALONE[kind]}'"):
+        build({"kind": kind, "causal": False})
+    with pytest.raises(ConfigError, match=f"'{kind}' has no form of rank 2: .*; take '{LINE_ALONE[kind]}'"):
+        build({"kind": kind, "rank": 2})
+    MIXERS.build({"kind": LINE_ALONE[kind], "causal": False}, channels=CHANNELS)  # what it says to take is there
+
+
+def test_every_kind_has_a_form_of_a_plane_or_says_why_not():
+    planes = {config["kind"] for config, grid in cases() if len(grid) == 2}
+    assert planes | set(LINE_ALONE) | {"identity"} == set(MIXERS.kinds())
+    assert not planes & set(LINE_ALONE)
+
+
+def test_every_kind_is_causal_or_says_why_not():
+    assert {config["kind"] for config in CAUSAL} | set(HOMES) == set(MIXERS.kinds())
+
+
+@pytest.mark.parametrize("kind", MIXERS.kinds())
+def test_a_kind_names_its_paper_its_cost_and_its_state(kind):
+    told = " ".join((MIXERS._class(kind).__doc__ or "").split())
+    assert re.search(r"\b(19|20)\d\d, [A-Z]", told)
+    assert re.search(r"[Cc]ost|no cost", told)
+    assert kind in HOMES or re.search(r"[Ss]tate", told)
+
+
 @pytest.mark.parametrize("config", RANKED, ids=lambda c: " ".join(map(str, c.values())))
 def test_a_causal_form_of_a_plane_is_an_error(config):
     with pytest.raises(ConfigError, match="rank is 2, but a causal one runs along time alone"):
@@ -258,6 +289,11 @@ GROUPS = {
     "gla": [{"kind": "gla"}],
 }
 FAST = ("convolutions", "gla")
+
+
+def test_every_causal_kind_is_exported_here():
+    exported = {config["kind"] for group in GROUPS.values() for config in group}
+    assert exported | {"identity"} == {config["kind"] for config in CAUSAL}  # identity has nothing to export
 
 
 @pytest.mark.parametrize("group", [g if g in FAST else pytest.param(g, marks=pytest.mark.slow) for g in GROUPS])

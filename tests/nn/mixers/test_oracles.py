@@ -3,6 +3,7 @@
 import importlib
 
 import pytest
+import scipy.ndimage
 import torch
 import torch.nn.functional as F
 
@@ -95,6 +96,31 @@ def test_causal_depthwise_is_its_loop(options):
             of = t - (2 - i) * part.dilation - part.delay
             expected = expected + (part.weight[:, 0, i] * x[0, of] if of >= 0 else 0)
         close(y[0, t], expected)
+
+
+@torch.no_grad()
+def test_centred_convolution_is_scipys():
+    mixer, x = build({"kind": "convolution", "kernel": 5, "causal": False, "rank": 2}), torch.randn(1, 7, 9, 16)
+    for c in range(16):
+        expected = scipy.ndimage.correlate(x[0, ..., c].numpy(), mixer.weight[c, 0].numpy(), mode="constant")
+        close(mixer(x)[0, ..., c], torch.from_numpy(expected) + mixer.bias[c])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["convolution", "conformer", "fsmn", "separable"])
+def test_kernels_of_a_plane_that_are_zero_but_in_one_row_mix_each_row_alone(kind):
+    line, plane = (
+        build({"kind": kind, "kernel": 5, "causal": False}),
+        build({"kind": kind, "kernel": 5, "causal": False, "rank": 2}),
+    )
+    weights = line.state_dict()
+    for name, of_plane in plane.state_dict().items():
+        if of_plane.ndim == 4:
+            weights[name] = torch.zeros_like(of_plane)
+            weights[name][:, :, 2] = line.state_dict()[name]
+    plane.load_state_dict(weights)
+    x = torch.randn(2, 6, 11, 16)
+    close(plane(x), torch.stack([line(row) for row in x.unbind(1)], 1))
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from mixcodec.nn.mixers import MIXERS
 from mixcodec.nn.mixers.attention import rotate
 from mixcodec.nn.mixers.heads import head_norm, split_heads
 from mixcodec.nn.mixers.lmu import legendre
-from mixcodec.nn.mixers.scan import LOWEST, decay_matrix, fixed_scan, matrix_scan, scan
+from mixcodec.nn.mixers.scan import LOWEST, both_ways, decay_matrix, fixed_scan, matrix_scan, scan
 
 LENGTHS = [1, 2, 15, 16, 17, 65, 300]
 
@@ -99,6 +99,33 @@ def test_gla_is_its_matrix():
     matrix = torch.einsum("bthk,btshk,bshk->bhts", q, decay_matrix(decay), k)
     y = torch.einsum("bhts,bshv->bthv", matrix, v).float()
     close(mixer(x), mixer.out(head_norm(y, mixer.norm) * F.silu(mixer.gate(x))), 2e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length", [1, 40, 130])
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_scan_from_both_ends_is_a_loop_over_pairs(length, rows):
+    q, k, v = (torch.randn(2, length, 3, size).double() for size in (4, 4, 5))
+    decay = -torch.rand(2, length, 3, 4 if rows else 1).double()
+    expected = torch.zeros_like(v)
+    for t in range(length):
+        for s in range(length):
+            between = decay[:, s + 1 : t + 1] if s <= t else decay[:, t:s]
+            weight = (q[:, t] * between.sum(1).exp() * k[:, s]).sum(-1, keepdim=True)
+            expected[:, t] += weight * v[:, s]
+    close(both_ways(q, k, v, decay), expected, 1e-10)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("grid", [(40,), (5, 8)])
+def test_retention_from_both_ends_decays_by_distance_in_reading_order(grid):
+    mixer, x = build({"kind": "retention", "causal": False}), torch.randn(2, *grid, 16)
+    q, k, v = (split_heads(part, 4).transpose(1, 2) for part in mixer.qkv(x.reshape(2, 40, 16)).chunk(3, -1))
+    place = torch.arange(40)
+    decay = (mixer.log_decay[:, None, None] * (place[:, None] - place[None]).abs().double()).exp()
+    scores = rotate(q, place).double() @ rotate(k, place).double().mT * decay / 2
+    y = (scores @ v.double()).transpose(1, 2).float()
+    close(mixer(x), mixer.out(head_norm(y, mixer.norm).reshape(x.shape) * F.silu(mixer.gate(x))), 2e-5)
 
 
 @torch.no_grad()

@@ -107,7 +107,12 @@ def test_three_levels_reach_eight_tokens():
 
 
 LINEAR = [{"kind": "identity"}, {"kind": "pooling"}, {"kind": "convolution"}, {"kind": "random", "size": 4}, {"kind": "lmu"}]
-LINEAR += [{"kind": "shift"}, {"kind": "shift", "causal": False}, {"kind": "pooling", "causal": False}]
+LINEAR += [
+    {"kind": "convolution", "causal": False},
+    {"kind": "shift"},
+    {"kind": "shift", "causal": False},
+    {"kind": "pooling", "causal": False},
+]
 LINEAR += [{"kind": "random", "causal": False, "size": 11}, {"kind": "fourier"}, {"kind": "global_filter", "size": 11}]
 
 

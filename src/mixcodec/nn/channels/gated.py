@@ -10,7 +10,7 @@ from mixcodec.nn.channels.base import CHANNELS, ChannelMixer, hidden_channels
 class Gated(ChannelMixer):
     """down(silu(gate(x)) * up(x)) with `expansion` times the channels between.
 
-    Shazeer, 2020, GLU Variants Improve Transformer.
+    Shazeer, 2020, GLU Variants Improve Transformer. (..., C) -> (..., C). Cost per token: 3 * expansion * C^2. No state.
     """
 
     def __init__(self, channels: int, expansion: float = 8 / 3) -> None:

@@ -27,7 +27,7 @@ class StarReLU(torch.nn.Module):
 class StarMlp(ChannelMixer):
     """Linear, StarReLU, linear, with `expansion` times the channels between and no biases: cheaper than GELU.
 
-    Yu et al., 2022, MetaFormer Baselines for Vision. (..., C) -> (..., C); 2 * expansion * C^2 a token.
+    Yu et al., 2022, MetaFormer Baselines for Vision. (..., C) -> (..., C). Cost per token: 2 * expansion * C^2. No state.
     """
 
     def __init__(self, channels: int, expansion: float = 4) -> None:

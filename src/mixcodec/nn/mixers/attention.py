@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
-from mixcodec.nn.mixers.base import MIXERS, Mixer
+from mixcodec.nn.mixers.base import MIXERS, Mixer, always_causal, on_a_line
 from mixcodec.nn.mixers.windows import band, band_size, unband
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number
 
 Look = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, State]
 FAR = -1e4  # a score that leaves no weight
+WHY = "its window is of the tokens before; take 'mixed_span', whose window lies around a token, or 'global_attention'"
 
 
 def rotate(x: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
@@ -85,8 +86,10 @@ class Attention(Mixer):
     grid_ranks: tuple[int, ...] = (1,)
     values = "qkv"
 
-    def __init__(self, channels: int, heads: int = 4, window: int = 50) -> None:
+    def __init__(self, channels: int, heads: int = 4, window: int = 50, causal: bool = True, rank: int = 1) -> None:
         super().__init__()
+        always_causal("attention", causal, WHY)
+        on_a_line("attention", rank, WHY)
         whole_number("mixer 'attention': heads", heads)
         whole_number("mixer 'attention': window", window)
         if channels % (2 * heads):

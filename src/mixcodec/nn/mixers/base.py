@@ -84,6 +84,13 @@ def always_causal(kind: str, causal: bool, why: str) -> None:
         raise ConfigError(f"mixer {kind!r} is causal alone: {why}")
 
 
+def on_a_line(kind: str, rank: int, why: str) -> tuple[int, ...]:
+    """The grid ranks (1,). Raises ConfigError, saying why, where a form for grids of another `rank` was asked for."""
+    if whole_number(f"mixer {kind!r}: rank", rank, 1, 3) != 1:
+        raise ConfigError(f"mixer {kind!r} has no form of rank {rank}: {why}")
+    return (rank,)
+
+
 def divides(kind: str, channels: int, heads: int, name: str = "heads") -> int:
     """Channels of one of `heads` equal parts. Raises ConfigError where they are not equal."""
     whole_number(f"mixer {kind!r}: {name}", heads)

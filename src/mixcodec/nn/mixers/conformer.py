@@ -14,17 +14,18 @@ class Conformer(TwoForms):
 
     Gulati et al., 2020, Conformer: Convolution-augmented Transformer for Speech Recognition; causal with a cache as in
     Noroozi et al., 2024, Stateful Conformer with Cache-based Inference for Streaming Automatic Speech Recognition. The norm
-    is over a token's channels, not over the batch and time, so a token depends on no later one. (B, T, C), causal or
-    centred. Cost per token: 3 * C^2 + kernel * C. State: the last kernel - 1 gated tokens.
+    is over a token's channels, not over the batch and time, so a token depends on no later one. (B, *grid, C),
+    causal along time or centred on a grid of `rank` 1 or 2. Cost per token: 3 * C^2 + kernel^rank * C. State: the last
+    kernel - 1 gated tokens.
     """
 
-    def __init__(self, channels: int, kernel: int = 15, causal: bool = True) -> None:
+    def __init__(self, channels: int, kernel: int = 15, causal: bool = True, rank: int = 1) -> None:
         super().__init__()
-        self.grid_ranks = ranks("conformer", causal, 1)
+        self.grid_ranks = ranks("conformer", causal, rank)
         kernel_size("conformer", kernel, causal)
         self.causal = causal
         self.up = torch.nn.Linear(channels, 2 * channels)
-        self.convolution = Depthwise(channels, kernel, causal, bias=True)
+        self.convolution = Depthwise(channels, kernel, causal, rank, bias=True)
         self.norm = torch.nn.LayerNorm(channels)
         self.down = torch.nn.Linear(channels, channels)
 

@@ -16,13 +16,21 @@ class Fsmn(TwoForms):
 
     Zhao et al., 2024, MossFormer2: Combining Transformer and RNN-Free Recurrent Network (the memory: Zhang et al., 2015,
     Feedforward Sequential Memory Networks). Layer i sees the outputs of all layers before it and is dilated by 2^i: a long
-    reach without a recurrence. (B, T, C), causal or centred. Cost per token: about 5 * C^2 + depth^2 / 2 * C * kernel.
-    State: what each layer has last seen, (kernel - 1) * 2^i tokens of (i + 1) * C.
+    reach without a recurrence. (B, *grid, C), causal along time or centred on a grid of `rank` 1 or 2. Cost per token:
+    about 5 * C^2 + depth^2 / 2 * C * kernel^rank. State: what each layer has last seen, (kernel - 1) * 2^i tokens of (i + 1) * C.
     """
 
-    def __init__(self, channels: int, kernel: int = 5, depth: int = 2, expansion: float = 1, causal: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        kernel: int = 5,
+        depth: int = 2,
+        expansion: float = 1,
+        causal: bool = True,
+        rank: int = 1,
+    ) -> None:
         super().__init__()
-        self.grid_ranks = ranks("fsmn", causal, 1)
+        self.grid_ranks = ranks("fsmn", causal, rank)
         kernel_size("fsmn", kernel, causal)
         whole_number("mixer 'fsmn': depth", depth, 1, 12)
         hidden = hidden_channels(channels, expansion)
@@ -31,7 +39,8 @@ class Fsmn(TwoForms):
         self.up = torch.nn.Linear(channels, hidden)
         self.project = torch.nn.Linear(hidden, channels, bias=False)
         self.layers = depthwise_list(
-            Depthwise((i + 1) * channels, kernel, causal, dilation=2**i, outputs=channels, groups=channels) for i in range(depth)
+            Depthwise((i + 1) * channels, kernel, causal, rank, dilation=2**i, outputs=channels, groups=channels)
+            for i in range(depth)
         )
         self.slopes = torch.nn.Parameter(torch.full((depth, channels), 0.25))
         self.out = torch.nn.Linear(channels, channels)

@@ -3,9 +3,9 @@
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.mixers.base import MIXERS, Mixer, divides
+from mixcodec.nn.mixers.base import MIXERS, TwoForms, divides
 from mixcodec.nn.mixers.heads import head_norm, split_heads
-from mixcodec.nn.mixers.scan import LOWEST, matrix_scan
+from mixcodec.nn.mixers.scan import LOWEST, both_ways, matrix_scan
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number
 
@@ -13,22 +13,21 @@ SOFTEN = 16  # gates are taken to the power 1 / 16, so that they begin close to 
 
 
 @MIXERS.register("gla")
-class Gla(Mixer):
+class Gla(TwoForms):
     """S_t = diag(g_t) S_(t-1) + k_t v_t^T, y_t = q_t S_t: linear attention that forgets, row by row, as the input says.
 
     Yang et al., 2023, Gated Linear Attention Transformers with Hardware-Efficient Training (in speech: Lemerle et al., 2024,
     Lina-Speech). Queries and keys have C / 2 channels; the gates come from a bottleneck of `rank` channels and lie between
-    exp(-5) and 1; heads are normed and gated by SiLU. (B, T, C), causal. Cost per token: 4 * C^2 + 1.5 * C * rank and
-    C^2 / heads. State: `memory` (heads, C / 2 / heads, C / heads).
+    exp(-5) and 1; heads are normed and gated by SiLU. (B, T, C), causal; or (B, *grid, C) of rank 1 or 2 from both ends, a
+    plane row by row, with the same gates both ways. Cost per token: 4 * C^2 + 1.5 * C * rank and C^2 / heads (from both ends
+    twice that). State: `memory` (heads, C / 2 / heads, C / heads).
     """
 
-    causal = True
-    grid_ranks = (1,)
-
-    def __init__(self, channels: int, heads: int = 4, rank: int = 16) -> None:
+    def __init__(self, channels: int, heads: int = 4, rank: int = 16, causal: bool = True) -> None:
         super().__init__()
         divides("gla", channels, 2 * heads, "twice the heads")
         whole_number("mixer 'gla': rank", rank)
+        self.causal, self.grid_ranks = causal, (1,) if causal else (1, 2)
         self.heads, self.sizes = heads, [channels // 2, channels // 2, channels]
         self.qkv = torch.nn.Linear(channels, 2 * channels, bias=False)
         self.forget = torch.nn.Sequential(torch.nn.Linear(channels, rank, bias=False), torch.nn.Linear(rank, channels // 2))
@@ -36,7 +35,7 @@ class Gla(Mixer):
         self.norm = torch.nn.Parameter(torch.ones(channels))
         self.out = torch.nn.Linear(channels, channels, bias=False)
 
-    def initial_state(self, batch: int) -> State:
+    def start(self, batch: int) -> State:
         _, keys, values = (size // self.heads for size in self.sizes)
         return {"memory": torch.zeros(batch, self.heads, keys, values, device=self.norm.device)}
 
@@ -46,6 +45,10 @@ class Gla(Mixer):
         decay = (F.logsigmoid(self.forget(x)) / SOFTEN).clamp(min=LOWEST)
         return q * k.shape[-1] ** -0.5, k, v, split_heads(decay, self.heads)
 
-    def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        y, memory = matrix_scan(*self.recurrence(x), state["memory"])
-        return self.out(head_norm(y, self.norm) * F.silu(self.gate(x))), {"memory": memory}
+    def mix(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        if self.causal:
+            y, memory = matrix_scan(*self.recurrence(x), state["memory"])
+            state = {"memory": memory}
+        else:
+            y = both_ways(*self.recurrence(x.flatten(1, -2)))
+        return self.out(head_norm(y, self.norm).reshape(x.shape) * F.silu(self.gate(x))), state

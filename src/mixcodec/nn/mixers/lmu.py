@@ -3,10 +3,12 @@
 import torch
 
 from mixcodec.errors import ConfigError
-from mixcodec.nn.mixers.base import MIXERS, Mixer
+from mixcodec.nn.mixers.base import MIXERS, Mixer, always_causal, on_a_line
 from mixcodec.nn.mixers.scan import fixed_scan, wide
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number
+
+WHY = "its memory is of a signal's last tokens; take 'global_filter', a linear map of all tokens of a line or plane"
 
 
 def legendre(order: int, window: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,8 +39,18 @@ class Lmu(Mixer):
     grid_ranks = (1,)
     linear = True
 
-    def __init__(self, channels: int, memories: int | None = None, order: int = 8, window: int = 32) -> None:
+    def __init__(
+        self,
+        channels: int,
+        memories: int | None = None,
+        order: int = 8,
+        window: int = 32,
+        causal: bool = True,
+        rank: int = 1,
+    ) -> None:
         super().__init__()
+        always_causal("lmu", causal, WHY)
+        on_a_line("lmu", rank, WHY)
         self.memories = channels if memories is None else whole_number("mixer 'lmu': memories", memories)
         whole_number("mixer 'lmu': order", order, 1, 64)
         whole_number("mixer 'lmu': window", window, 1, 1 << 16)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from mixcodec.nn.mixers.attention import FAR, rotate_places
-from mixcodec.nn.mixers.base import MIXERS, Mixer, always_causal, kernel_size
+from mixcodec.nn.mixers.base import MIXERS, Mixer, always_causal, kernel_size, on_a_line
 from mixcodec.nn.mixers.global_attention import rotary_heads
 from mixcodec.nn.mixers.heads import split_heads
 from mixcodec.nn.mixers.parts import Depthwise
@@ -15,6 +15,7 @@ from mixcodec.registry import whole_number
 
 EMPTY = 1e-9  # share of a slot that is filled, below which it counts as empty
 SLOWEST = 4.0  # the slots' gates begin at sigmoid(-4) to sigmoid(0)
+WHY = "a cache stands for the past; take 'combiner', whose groups stand for all the others"
 
 
 @MIXERS.register("lococo")
@@ -32,10 +33,18 @@ class LoCoCo(Mixer):
     values = "qkv"
 
     def __init__(
-        self, channels: int, heads: int = 4, chunk: int = 16, slots: int = 16, kernel: int = 5, causal: bool = True
+        self,
+        channels: int,
+        heads: int = 4,
+        chunk: int = 16,
+        slots: int = 16,
+        kernel: int = 5,
+        causal: bool = True,
+        rank: int = 1,
     ) -> None:
         super().__init__()
-        always_causal("lococo", causal, "a cache stands for the past; take 'combiner', whose groups stand for all the others")
+        always_causal("lococo", causal, WHY)
+        on_a_line("lococo", rank, WHY)
         rotary_heads("lococo", channels, heads, 1)
         kernel_size("lococo", kernel, False)
         whole_number("mixer 'lococo': chunk", chunk, 2)

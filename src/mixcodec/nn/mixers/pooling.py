@@ -17,7 +17,8 @@ class Pooling(Mixer):
 
     Yu et al., 2022, MetaFormer Is Actually What You Need for Vision. Causal: the average runs over the last `size`
     tokens (of a grid of rank 1); else over a centred window of `size` (odd) on every axis, for grids of any rank. Places
-    outside the signal don't count. State of the causal form: the last size - 1 tokens and which of them are real.
+    outside the signal don't count. Cost per token: C * size^rank. State of the causal form: the last size - 1 tokens and
+    which of them are real.
     """
 
     linear = True

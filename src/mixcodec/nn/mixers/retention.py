@@ -5,31 +5,30 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.mixers.attention import rotate
-from mixcodec.nn.mixers.base import MIXERS, Mixer, divides
+from mixcodec.nn.mixers.base import MIXERS, TwoForms, divides
 from mixcodec.nn.mixers.heads import head_norm, split_heads
-from mixcodec.nn.mixers.scan import matrix_scan
+from mixcodec.nn.mixers.scan import both_ways, matrix_scan
 from mixcodec.nn.state import State
 
 
 @MIXERS.register("retention")
-class Retention(Mixer):
+class Retention(TwoForms):
     """y_t = sum_(s <= t) decay^(t - s) (q_t . k_s) v_s with rotated q and k, a fixed decay a head, normed heads, a SiLU gate.
 
     Sun et al., 2023, Retentive Network: A Successor to Transformer for Large Language Models; Hatamizadeh et al., 2023,
-    ViR: Vision Retention Networks. Head h of H decays by 1 - 2^-(5 + h * 3 / H). (B, T, C), causal. Cost per token: 5 * C^2
-    and 2 * C^2 / H. State: `memory` (H, C / H, C / H), the sum of k v^T, its keys rotated as seen from the coming token, so
-    that no position grows without bound.
+    ViR: Vision Retention Networks. Head h of H decays by 1 - 2^-(5 + h * 3 / H). (B, T, C), causal; or (B, *grid, C) of rank 1
+    or 2 with all s and decay^|t - s|, a plane read row by row, as ViR reads its patches. Cost per token: 5 * C^2 and
+    2 * C^2 / H (from both ends twice that). State: `memory` (H, C / H, C / H), the sum of k v^T, its keys rotated as seen from
+    the coming token, so that no position grows without bound.
     """
 
-    causal = True
-    grid_ranks = (1,)
-
-    def __init__(self, channels: int, heads: int = 4) -> None:
+    def __init__(self, channels: int, heads: int = 4, causal: bool = True) -> None:
         super().__init__()
         self.size = divides("retention", channels, heads)
         if self.size % 2:
             raise ConfigError(f"mixer 'retention': channels ({channels}) must divide by twice the heads ({heads})")
-        self.heads = heads
+        self.heads, self.causal = heads, causal
+        self.grid_ranks = (1,) if causal else (1, 2)
         self.qkv = torch.nn.Linear(channels, 3 * channels, bias=False)
         self.gate = torch.nn.Linear(channels, channels, bias=False)
         self.norm = torch.nn.Parameter(torch.ones(channels))
@@ -38,15 +37,19 @@ class Retention(Mixer):
         speed = torch.arange(heads) * 3 / heads + 5
         self.register_buffer("log_decay", torch.log1p(-(2.0**-speed)), persistent=False)
 
-    def initial_state(self, batch: int) -> State:
+    def start(self, batch: int) -> State:
         return {"memory": torch.zeros(batch, self.heads, self.size, self.size, device=self.norm.device)}
 
-    def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        q, k, v = (split_heads(part.float(), self.heads) for part in self.qkv(x).chunk(3, -1))
-        place = torch.arange(x.shape[1], device=x.device)
+    def mix(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        q, k, v = (split_heads(part.float(), self.heads) for part in self.qkv(x.flatten(1, -2)).chunk(3, -1))
+        place = torch.arange(q.shape[1], device=x.device)
         q, k = (rotate(part.transpose(1, 2), place).transpose(1, 2) for part in (q, k))
         decay = self.log_decay.float()[None, None, :, None] + torch.zeros_like(q[..., :1])
-        y, memory = matrix_scan(q * self.size**-0.5, k, v, decay, state["memory"])
+        q = q * self.size**-0.5
+        gate = F.silu(self.gate(x))
+        if not self.causal:
+            return self.out(head_norm(both_ways(q, k, v, decay), self.norm).reshape(x.shape) * gate), state
+        y, memory = matrix_scan(q, k, v, decay, state["memory"])
         back = torch.zeros(self.size, dtype=place.dtype, device=x.device) - x.shape[1]
         memory = rotate(memory.transpose(-1, -2), back).transpose(-1, -2)
-        return self.out(head_norm(y, self.norm) * F.silu(self.gate(x))), {"memory": memory}
+        return self.out(head_norm(y, self.norm) * gate), {"memory": memory}

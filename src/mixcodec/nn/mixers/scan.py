@@ -132,6 +132,17 @@ def matrix_scan(
     return y.transpose(2, 3).flatten(1, 2)[:, :length], ends[:, -1]
 
 
+def both_ways(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, log_decay: torch.Tensor) -> torch.Tensor:
+    """`matrix_scan` from each end, added, a token's own part counted once: (B, T, H, V).
+
+    So y_t = sum_s q_t . (k_s times the decays at s + 1 .. t, or at t .. s - 1 where s is later) v_s.
+    """
+    start = value.new_zeros(value.shape[0], *value.shape[2:3], key.shape[-1], value.shape[-1])
+    ahead = matrix_scan(query, key, value, log_decay, start)[0]
+    back = matrix_scan(query.flip(1), key.flip(1), value.flip(1), log_decay.flip(1), start)[0].flip(1)
+    return ahead + back - (wide(query) * wide(key)).sum(-1, keepdim=True) * wide(value)
+
+
 def decay_matrix(log_decay: torch.Tensor) -> torch.Tensor:
     """(B, T, ...) -> (B, T, T, ...): what is left at t of a value at s, zero for s > t; the recurrence as one matrix."""
     sums = wide(log_decay).cumsum(1)

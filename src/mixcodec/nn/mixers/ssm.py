@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.mixers.base import MIXERS, Mixer, divides
+from mixcodec.nn.mixers.base import MIXERS, Mixer, always_causal, divides, on_a_line
 from mixcodec.nn.mixers.heads import head_norm, split_heads
 from mixcodec.nn.mixers.parts import Depthwise
 from mixcodec.nn.mixers.scan import matrix_scan, scan, wide
@@ -15,6 +15,8 @@ from mixcodec.registry import whole_number
 
 SLOWEST, FASTEST = 0.001, 0.1  # time steps at the start, in tokens
 BLOCK = 32  # tokens whose states are made and read before the next ones': so many stay within a cache
+
+WHY = "its state runs on from token to token; take {!r}, which reads from both ends, and planes too"
 
 
 def step_bias(count: int) -> torch.Tensor:
@@ -36,8 +38,18 @@ class Ssm(Mixer):
     causal = True
     grid_ranks = (1,)
 
-    def __init__(self, channels: int, states: int = 16, expansion: int = 2, kernel: int = 4) -> None:
+    def __init__(
+        self,
+        channels: int,
+        states: int = 16,
+        expansion: int = 2,
+        kernel: int = 4,
+        causal: bool = True,
+        rank: int = 1,
+    ) -> None:
         super().__init__()
+        always_causal("ssm", causal, WHY.format("dual_selection"))
+        on_a_line("ssm", rank, WHY.format("dual_selection"))
         for name, number in (("states", states), ("expansion", expansion), ("kernel", kernel)):
             whole_number(f"mixer 'ssm': {name}", number, 1, 4096)
         self.hidden, self.states = expansion * channels, states
@@ -91,8 +103,19 @@ class Ssd(Mixer):
     causal = True
     grid_ranks = (1,)
 
-    def __init__(self, channels: int, heads: int = 4, states: int = 16, expansion: int = 2, kernel: int = 4) -> None:
+    def __init__(
+        self,
+        channels: int,
+        heads: int = 4,
+        states: int = 16,
+        expansion: int = 2,
+        kernel: int = 4,
+        causal: bool = True,
+        rank: int = 1,
+    ) -> None:
         super().__init__()
+        always_causal("ssd", causal, WHY.format("hydra"))
+        on_a_line("ssd", rank, WHY.format("hydra"))
         for name, number in (("states", states), ("expansion", expansion), ("kernel", kernel)):
             whole_number(f"mixer 'ssd': {name}", number, 1, 4096)
         self.hidden, self.states, self.heads = expansion * channels, states, heads
