@@ -53,6 +53,20 @@ def test_a_bitrate_is_that_of_the_whole_file(talk, tiny_codec, kbps):
     assert np.array_equal(tokens.codes, np.where(tokens.codes < 0, -1, whole)), "they are the first codes of each frame"
 
 
+@pytest.mark.parametrize("seconds", [(12, -6), (-6, 12), (8, -8, 8), (50, -30)], ids=str)
+def test_what_silence_leaves_is_spent_on_speech(tmp_path, monkeypatch, speech, seconds):
+    """Wherever in the file the silence (negative) is, and whether all packets can be tried or a sample."""
+    monkeypatch.chdir(tmp_path)
+    codec = load("speech-16k")
+    parts = [np.resize(speech, 16000 * second) if second > 0 else np.zeros(-16000 * second, np.float32) for second in seconds]
+    write_audio("talk.wav", np.concatenate(parts), 16000)
+    full, least = (encode_file(codec, "talk.wav", "x.mxc", quality=books).file_bytes for books in (8, 1))
+    for share in (0.4, 0.85):
+        assert least < share * full
+        kbps = share * full * 8 / sum(map(abs, seconds)) / 1000
+        assert encode_file(codec, "talk.wav", "x.mxc", kbps).file_bytes == pytest.approx(share * full, rel=0.05)
+
+
 def test_a_bitrate_beyond_reach_is_the_nearest(talk, tiny_codec):
     write_audio("hush.wav", np.zeros(16000 * 8, np.float32), 16000)
     full = encode_file(tiny_codec, "hush.wav", "full.mxc", quality=8)

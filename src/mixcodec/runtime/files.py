@@ -89,6 +89,10 @@ class CodeSpool:
         flat = np.frombuffer(self._file.read(frames * width), "<u2").astype(np.int64)
         return np.ascontiguousarray(flat.reshape(-1, *self._shape).swapaxes(0, 1))
 
+    def packets(self, frames: int) -> Iterator[Codes]:
+        """All codes, packet by packet of so many frames."""
+        return (self.read(start, frames) for start in range(0, self.frames, frames))
+
     def sample(self, frames: int, packets: int) -> list[Codes]:
         """The codes of at most `packets` packets of so many frames, evenly over the signal."""
         starts = range(0, self.frames, frames)
@@ -161,13 +165,14 @@ def encode_file(
 
 def _write(file: BinaryIO, header: Header, coding: EntropyModel, spool: CodeSpool) -> tuple[Header, int]:
     writer = MxcWriter(file, header, coding)
-    for start in range(0, spool.frames, header.packet_frames):
-        writer.packet(spool.read(start, header.packet_frames))
+    for codes in spool.packets(header.packet_frames):
+        writer.packet(codes)
     return header, writer.finish(_samples(header))
 
 
 def _write_at_rate(file: BinaryIO, header: Header, coding: EntropyModel, spool: CodeSpool, kbps: float) -> tuple[Header, int]:
-    """Write with as many codes as the bitrate buys. What they cost is found out on a sample of the packets."""
+    """Write with as many codes as the bitrate buys. How many that is, is found out on a sample of the packets; then what each
+    packet costs with so many, beside the others."""
     target = kbps * 125 * _samples(header) / header.sample_rate
     packets = -(-spool.frames // header.packet_frames)
     end = 11 + 3 * (packets // SEEK_STEP)
@@ -180,15 +185,17 @@ def _write_at_rate(file: BinaryIO, header: Header, coding: EntropyModel, spool: 
         return sum(len(codes_to_payload(coding, codes, depth_to_layout(depth, codes.shape[1]))) for codes in trial)
 
     wanted, most = (target - overhead - around) * share, header.most_codebooks
-    depth, size = depth_for(wanted, functools.partial(measure, trial), most, most / 2)
-    trialled = sum(codes.shape[1] for codes in trial)
-    cost = (size + 5 * len(trial)) / (depth * trialled) if trial else 1.0
-    control = RateControl(kbps, float(header.frame_rate), header.most_codebooks, cost, overhead, spool.frames)
+    depth, _ = depth_for(wanted, functools.partial(measure, trial), most, most / 2)
+    starts = range(0, spool.frames, header.packet_frames)
+    costs = [(measure([codes], depth) + 5) / (depth * codes.shape[1]) for codes in spool.packets(header.packet_frames)]
+    mean = sum(cost * min(header.packet_frames, spool.frames - start) for cost, start in zip(costs, starts, strict=True))
+    cost = mean / spool.frames if costs else 1.0
+    weights = [each / cost for each in costs]
+    control = RateControl(kbps, float(header.frame_rate), most, cost, overhead, spool.frames, weights)
     usual = control.plan(header.packet_frames)
     header = replace(header, codebooks=usual.codebooks, more=usual.more)
     writer = MxcWriter(file, header, coding)
-    for start in range(0, spool.frames, header.packet_frames):
-        codes = spool.read(start, header.packet_frames)
+    for start, codes in zip(starts, spool.packets(header.packet_frames), strict=True):
         layout = control.plan(codes.shape[1])
         if start + codes.shape[1] == spool.frames:  # the last one: what is left is spent to the byte
             wanted = target - writer.size - end - 8

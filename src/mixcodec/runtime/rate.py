@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mixcodec.bitstream import Layout
 
@@ -27,10 +27,19 @@ class RateControl:
         cost: bytes that one code of a frame (of all channels) is expected to take.
         overhead: bytes to spend beside the packets.
         frames: of the whole signal; None where it is not known.
+        weights: what a code of each packet in turn costs, in parts of `cost`, where the signal is known: silence costs little,
+            and what it leaves is spent on the rest.
     """
 
     def __init__(
-        self, kbps: float, frame_rate: float, codebooks: int, cost: float, overhead: int = 0, frames: int | None = None
+        self,
+        kbps: float,
+        frame_rate: float,
+        codebooks: int,
+        cost: float,
+        overhead: int = 0,
+        frames: int | None = None,
+        weights: Sequence[float] = (),
     ) -> None:
         self._per_frame = kbps * 125 / frame_rate
         self._codebooks = codebooks
@@ -39,11 +48,14 @@ class RateControl:
         self._horizon = max(1, round(HORIZON_SECONDS * frame_rate))
         self._saved = -float(overhead)
         self._depth: float | None = None
+        self._weights, self._packet = weights, 0
+        self._heavier = 0.0  # by how much the frames taken so far weighed more than as many of the mean
 
     def plan(self, frames: int) -> Layout:
         """The layout of the next packet, of so many frames."""
         horizon = self._horizon if self._left is None else max(frames, self._left)
-        depth = (horizon * self._per_frame + self._saved) / (horizon * self._cost)
+        weight = max(horizon - self._heavier, 1e-3)
+        depth = (horizon * self._per_frame + self._saved) / (weight * self._cost)
         depth = min(max(depth, 1.0), float(self._codebooks))
         last = self._left is not None and self._left <= frames
         if self._depth is None or last or abs(depth - self._depth) > STEADY * self._depth:
@@ -55,8 +67,11 @@ class RateControl:
         self._saved += layout.frames * self._per_frame - size
         if self._left is not None:
             self._left -= layout.frames
-        cost = size / layout.codes
-        self._cost += LEARNING * (max(cost, 1e-3) - self._cost)
+        weight = self._weights[self._packet] if self._packet < len(self._weights) else 1.0
+        self._packet += 1
+        self._heavier += (weight - 1) * layout.frames
+        cost = size / layout.codes / max(weight, 1e-3)
+        self._cost += LEARNING * min(weight, 1.0) * (max(cost, 1e-3) - self._cost)
 
 
 def depth_to_layout(depth: float, frames: int) -> Layout:
