@@ -23,6 +23,8 @@ def codebook_use(point: str, clips: Sequence[NDArray[np.int64]], size: int, payl
     for k in range(books):
         columns = [clip[clip[:, k] != ABSENT, k] for clip in clips if clip.shape[1] > k]
         counts = np.bincount(np.concatenate(columns), minlength=size)
+        if not counts.any():  # at a low rate no frame may have so many codes
+            continue
         entropy = entropy_bits(counts)
         pairs = np.concatenate([column[:-1] * size + column[1:] for column in columns])
         firsts = np.concatenate([column[:-1] for column in columns])

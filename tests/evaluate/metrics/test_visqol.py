@@ -75,7 +75,8 @@ def test_loudness_and_a_short_delay_are_not_heard(metric):
 
 def test_is_deterministic(metric):
     wave = clip(metric)
-    assert score(metric, wave, noisy(wave, 0.01)) == score(type(metric)(), wave, noisy(wave, 0.01))
+    again = score(type(metric)(), wave, noisy(wave, 0.01))
+    assert score(metric, wave, noisy(wave, 0.01)) == pytest.approx(again, rel=1e-12)  # sums are cut as memory happens to lie
 
 
 def test_odd_clips(metric, capfd):

@@ -7,7 +7,7 @@ import torch
 from mixcodec.errors import ConfigError
 from mixcodec.nn.quantizers.base import QUANTIZERS, Quantized, Quantizer
 from mixcodec.nn.quantizers.processes import most_of_processes
-from mixcodec.nn.quantizers.projected import in_float32, principal_axes
+from mixcodec.nn.quantizers.projected import in_float32, principal_axes, upright
 from mixcodec.nn.quantizers.use import count_use, perplexity_share
 from mixcodec.registry import whole_number
 
@@ -171,7 +171,7 @@ class Vae(Stored):
         self.mean.copy_(mean.mean(0))
         centred = (mean - self.mean).double()
         found, axes = torch.linalg.eigh(centred.T @ centred / len(z))
-        self.axes.copy_(axes.flip(1))
+        self.axes.copy_(upright(axes.flip(1)))
         self.variances.copy_(found.flip(0).clamp(min=0))
         self._fit(self._along(mean))
 

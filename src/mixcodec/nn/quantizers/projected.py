@@ -30,7 +30,13 @@ def principal_axes(z: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tenso
     mean = z.mean(0)
     rank = min(dim, *z.shape)
     _, _, axes = torch.pca_lowrank(z - mean, q=rank, center=False)
-    return mean, torch.nn.functional.pad(axes, (0, dim - rank))
+    return mean, torch.nn.functional.pad(upright(axes), (0, dim - rank))
+
+
+def upright(axes: torch.Tensor) -> torch.Tensor:
+    """Axes (C, n) of which the largest number of each is positive: which end is which is chance otherwise."""
+    largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
+    return torch.where(largest < 0, -axes, axes)
 
 
 class Projected(Quantizer):
