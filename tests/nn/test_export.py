@@ -1,12 +1,14 @@
 """The exported folder against the network it came from, both behind the same interface."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import mixcodec
 from mixcodec import load
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.export import export_folder, fingerprint, half_precision
@@ -85,3 +87,10 @@ def test_a_second_export_replaces_the_first_and_leaves_nothing_else(net, folder,
         export_folder(net, folder, "small", "")
     assert sorted(folder.parent.iterdir()) == before
     assert (folder / "config.json").exists()
+
+
+def test_the_graphs_do_not_say_where_they_were_made(folder):
+    for graph in folder.glob("*.onnx"):
+        data = graph.read_bytes()
+        assert str(Path(mixcodec.__file__).parent).encode() not in data
+        assert b"stack_trace" not in data

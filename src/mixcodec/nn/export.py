@@ -170,9 +170,17 @@ def _export_graph(net: CodecNet, direction: str, state: State, path: Path) -> No
             verbose=False,
         )
     model = onnx.load(path)
+    _forget_origin(model)
     _halve_weights(model, exact={tuple(t.shape) for t in net.transform.buffers()})
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+def _forget_origin(model: onnx.ModelProto) -> None:
+    """Takes out where each node came from: stack traces with the paths of the machine that exported."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        del part.metadata_props[:]
 
 
 def _halve_weights(model: onnx.ModelProto, exact: set[tuple[int, ...]]) -> None:
