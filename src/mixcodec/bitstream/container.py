@@ -10,7 +10,7 @@ from io import BytesIO
 import numpy as np
 
 from mixcodec.bitstream.coding import codes_to_payload, coding_for, payload_to_codes, usable_codings
-from mixcodec.bitstream.header import FIRST_WITH_TABLES, MAX_PACKET_CODES, MAX_RATIO, Header
+from mixcodec.bitstream.header import MAX_PACKET_CODES, MAX_RATIO, Header
 from mixcodec.bitstream.packet import Layout
 from mixcodec.bitstream.reader import MxcReader, Packet
 from mixcodec.bitstream.writer import MxcWriter
@@ -50,19 +50,21 @@ def layout_of(codes: Codes) -> Layout:
     return Layout(len(counts), fewest, more)
 
 
-def cheapest_coding(packets: Iterable[tuple[Codes, Layout]], codebook_size: int, tables: Tables | None) -> int:
-    """The number of the coding that takes the fewest bytes for these packets; the lowest of equals."""
+def cheapest_coding(packets: Iterable[tuple[Codes, Layout]], codebook_size: int, tables: Tables | None) -> EntropyModel:
+    """The coding that takes the fewest bytes for these packets; of equals that of the lowest number."""
     packets = list(packets)
-    spent: dict[int, int] = {}
-    for number in usable_codings(tables):
-        if number == Adaptive.number:
-            continue  # it is slow: see below
-        model = ENTROPY_MODELS.build(KINDS[number], size=codebook_size, tables=tables)
-        spent[number] = sum(len(codes_to_payload(model, codes, layout)) for codes, layout in packets)
-    if min(spent.values()) > sum(_adaptive_floor(codes, codebook_size) for codes, _ in packets):
+
+    def spent(coding: EntropyModel) -> int:
+        return sum(len(codes_to_payload(coding, codes, layout)) for codes, layout in packets)
+
+    numbers = (number for number in usable_codings(tables) if number != Adaptive.number)  # that one is slow: see below
+    codings = [ENTROPY_MODELS.build(KINDS[number], size=codebook_size, tables=tables) for number in numbers]
+    fewest, _, best = min((spent(coding), coding.number, coding) for coding in codings)
+    if fewest > sum(_adaptive_floor(codes, codebook_size) for codes, _ in packets):
         adaptive = Adaptive(codebook_size)
-        spent[Adaptive.number] = sum(len(codes_to_payload(adaptive, codes, layout)) for codes, layout in packets)
-    return min(spent, key=lambda number: (spent[number], number))
+        if (spent(adaptive), adaptive.number) < (fewest, best.number):
+            return adaptive
+    return best
 
 
 def _adaptive_floor(codes: Codes, codebook_size: int) -> float:
@@ -114,13 +116,13 @@ def tokens_to_bytes(tokens: Tokens, tables: Tables | None = None, metadata: Mapp
         codebook_size=tokens.codebook_size,
         frame_rate=Fraction(tokens.frame_rate).limit_denominator(MAX_RATIO),
         packet_frames=frames,
-        coding=coding,
-        tables=tables.fingerprint if tables and coding >= FIRST_WITH_TABLES else 0,
+        coding=coding.number,
+        tables=coding.mark,
         length=(tokens.sample_count, tokens.frames),
         metadata=metadata or {},
     )
     file = BytesIO()
-    writer = MxcWriter(file, header, coding_for(header, tables))
+    writer = MxcWriter(file, header, coding)
     for piece, layout in zip(pieces, layouts, strict=True):
         writer.packet(piece, layout)
     writer.finish(tokens.sample_count)

@@ -33,6 +33,10 @@ class _Learned(EntropyModel):
         count = len(tables.books)
         self._books = [_Book(book if self.contextual else BookTables(book.base, ()), count) for book in tables.books]
 
+    @property
+    def mark(self) -> int:
+        return self.tables.fingerprint
+
     def frequencies(self, book: int, combination: int = 0) -> Frequencies:
         """The table of `book` for a combination of classes (the last context's class counts fastest)."""
         return self._books[book].frequencies(combination)

@@ -33,6 +33,11 @@ class EntropyModel(ABC):
     number: ClassVar[int]
     needs_tables: ClassVar[bool] = False
 
+    @property
+    def mark(self) -> int:
+        """What a file says of the tables that it is coded with: 32 bits that change with them, 0 where there are none."""
+        return 0
+
     @abstractmethod
     def encode(self, codes: Codes) -> bytes:
         """The bytes of a packet of codes (C, t, k), t >= 0, each in [0, size) or ABSENT.

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
+from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from mixcodec.audio import Wave, check_sample_rate, check_wave, resampled_count
 from mixcodec.bitstream.header import MAX_PACKET_FRAMES, Header
+from mixcodec.entropy import EntropyModel
 from mixcodec.entropy.tables import ENTROPY, Tables, read_tables
 from mixcodec.errors import RateError, TokensError, UsageError
 from mixcodec.files import PathLike
@@ -179,6 +182,47 @@ class Codec:
             sample_rate=sample_rate,
             channels=channels,
             sample_count=sample_count,
+        )
+
+    def codebooks_to_encode(self, kbps: float | None, quality: int | None, channels: int) -> int:
+        """How many codebooks to encode with, before a bitrate picks among their codes.
+
+        Raises:
+            RateError: a bitrate or a quality out of range.
+        """
+        if kbps is not None:
+            self.codebooks_for(kbps, channels)
+            return self.codebooks
+        return self.config.default_codebooks if quality is None else self.check_quality(quality)
+
+    def header(
+        self,
+        coding: EntropyModel,
+        *,
+        sample_rate: int,
+        channels: int,
+        codebooks: int,
+        most_codebooks: int,
+        packet_frames: int,
+        length: tuple[int, int] | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Header:
+        """The header of a file of this codec's codes; see `Header`. Raises BitstreamError where it breaks a limit."""
+        return Header(
+            model=self.name,
+            fingerprint=self.fingerprint,
+            sample_rate=sample_rate,
+            channels=channels,
+            codebooks=codebooks,
+            more=0,
+            most_codebooks=most_codebooks,
+            codebook_size=self.codebook_size,
+            frame_rate=Fraction(self.sample_rate, self.hop),
+            packet_frames=packet_frames,
+            coding=coding.number,
+            tables=coding.mark,
+            length=length,
+            metadata=metadata or {},
         )
 
     def packet_encoder(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import BinaryIO, Self
 
 import numpy as np
@@ -16,15 +15,14 @@ from mixcodec.audio import AudioReader, AudioWriter, check_audio_target
 from mixcodec.bitstream import Header, Layout, MxcReader, MxcWriter, coding_for
 from mixcodec.bitstream.coding import codes_to_payload
 from mixcodec.bitstream.container import cheapest_coding, decoded_packets, packet_frames_for
-from mixcodec.bitstream.header import FIRST_WITH_TABLES
 from mixcodec.bitstream.packet import SEEK_STEP
 from mixcodec.bitstream.rescue import MAX_LOST_FRAMES, rescued_packets
 from mixcodec.entropy import EntropyModel, Tables
-from mixcodec.errors import BitstreamError, FileError, ModelError, RateError, TokensError, UsageError
+from mixcodec.errors import BitstreamError, FileError, ModelError, RateError, TokensError
 from mixcodec.files import PathLike, atomic_output, display_name, same_file, seekable_input, temporary_file
 from mixcodec.models import shipped_models
 from mixcodec.runtime.codec import Codec, load
-from mixcodec.runtime.rate import RateControl, depth_for, depth_to_layout
+from mixcodec.runtime.rate import RateControl, check_only_one, depth_for, depth_to_layout
 from mixcodec.tokens import Tokens
 
 Codes = NDArray[np.int64]
@@ -125,10 +123,12 @@ def encode_file(
         UsageError: both `kbps` and `quality`, or an impossible `packet_seconds`.
     """
     _check_distinct(source, target)
-    if kbps is not None and quality is not None:
-        raise UsageError("a bitrate and a quality exclude each other; give one of them")
+    check_only_one(kbps, quality)
     with AudioReader(source) as reader:
-        codebooks = _codebooks(codec, reader, kbps, quality)
+        try:
+            codebooks = codec.codebooks_to_encode(kbps, quality, reader.channels)
+        except RateError as error:
+            raise RateError(f"{reader.name}: {error}") from None
         channels = None if reader.channels == 1 else reader.channels
         wanted = codec.packet_frames(packet_seconds)
         encoder = codec.stream_encoder(channels, sample_rate=reader.sample_rate, codebooks=codebooks)
@@ -140,24 +140,17 @@ def encode_file(
             spool.append(encoder.finish())
             frames = packet_frames_for(reader.channels, codebooks, wanted)
             trial = [(codes, Layout(codes.shape[1], codebooks, 0)) for codes in spool.sample(frames, CODING_TRIALS)]
-            number = cheapest_coding(trial, codec.codebook_size, codec.tables)
-            header = Header(
-                model=codec.name,
-                fingerprint=codec.fingerprint,
+            coding = cheapest_coding(trial, codec.codebook_size, codec.tables)
+            header = codec.header(
+                coding,
                 sample_rate=reader.sample_rate,
                 channels=reader.channels,
                 codebooks=codebooks,
-                more=0,
                 most_codebooks=codebooks,
-                codebook_size=codec.codebook_size,
-                frame_rate=Fraction(codec.sample_rate, codec.hop),
                 packet_frames=frames,
-                coding=number,
-                tables=codec.tables.fingerprint if codec.tables and number >= FIRST_WITH_TABLES else 0,
                 length=(encoder.sample_count, spool.frames),
-                metadata=metadata or {},
+                metadata=metadata,
             )
-            coding = coding_for(header, codec.tables)
             write = _write if kbps is None else functools.partial(_write_at_rate, kbps=kbps)
             header, size = write(file, header, coding, spool)
             return MxcFile(header, encoder.sample_count, size)
@@ -207,17 +200,6 @@ def _write_at_rate(file: BinaryIO, header: Header, coding: EntropyModel, spool: 
 
 def _samples(header: Header) -> int:
     return header.length[0] if header.length else 0
-
-
-def _codebooks(codec: Codec, reader: AudioReader, kbps: float | None, quality: int | None) -> int:
-    """How many codebooks to encode with, before a bitrate picks among their codes."""
-    try:
-        if kbps is not None:
-            codec.codebooks_for(kbps, reader.channels)
-            return codec.codebooks
-        return codec.codebooks_for(None) if quality is None else codec.check_quality(quality)
-    except RateError as error:
-        raise RateError(f"{reader.name}: {error}") from None
 
 
 def decode_file(
@@ -366,8 +348,9 @@ def write_mxc(path: PathLike, tokens: Tokens, codec: Codec | None = None, metada
         BitstreamError, TokensError: the tokens or the metadata break a limit of the format.
         FileError: the target cannot be written.
     """
-    if codec is None and tokens.model in shipped_models() and load(tokens.model).fingerprint == tokens.fingerprint:
-        codec = load(tokens.model)
+    if codec is None and tokens.model in shipped_models():
+        shipped = load(tokens.model)
+        codec = shipped if shipped.fingerprint == tokens.fingerprint else None
     bitstream.write_mxc(path, tokens, codec.tables if codec else None, metadata)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +12,11 @@ from mixcodec.audio import Wave
 from mixcodec.bitstream import Header, Layout, MxcWriter, coding_for
 from mixcodec.bitstream.coding import payload_to_codes
 from mixcodec.bitstream.container import packet_frames_for
-from mixcodec.bitstream.header import CHECK_BYTES, FIRST_WITH_TABLES
+from mixcodec.bitstream.header import CHECK_BYTES
 from mixcodec.bitstream.packet import NUMBERS, packet_number, parse_packet_start
 from mixcodec.entropy import Adaptive, ContextTables
-from mixcodec.errors import BitstreamError, UsageError
-from mixcodec.runtime.rate import RateControl
+from mixcodec.errors import BitstreamError
+from mixcodec.runtime.rate import RateControl, check_only_one
 from mixcodec.tokens import code_bits
 
 if TYPE_CHECKING:
@@ -64,30 +63,22 @@ class PacketEncoder:
         packet_seconds: float = PACKET_SECONDS,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        if kbps is not None and quality is not None:
-            raise UsageError("a bitrate and a quality exclude each other; give one of them")
+        check_only_one(kbps, quality)
         wanted = codec.packet_frames(packet_seconds)
-        usual = codec.config.default_codebooks if quality is None else codec.check_quality(quality)
-        codebooks = codec.codebooks if kbps is not None else usual
+        codebooks = codec.codebooks_to_encode(kbps, quality, channels or 1)
         nominal = codec.codebooks_for(kbps, channels or 1) if kbps is not None else codebooks
         self._encoder = codec.stream_encoder(channels, sample_rate=sample_rate, codebooks=codebooks)
         rows = channels or 1
         frames = packet_frames_for(rows, codebooks, wanted)
-        number = ContextTables.number if codec.tables else Adaptive.number
-        self.header = Header(
-            model=codec.name,
-            fingerprint=codec.fingerprint,
+        coding = ContextTables(codec.tables) if codec.tables else Adaptive(codec.codebook_size)
+        self.header = codec.header(
+            coding,
             sample_rate=sample_rate or codec.sample_rate,
             channels=rows,
             codebooks=nominal,
-            more=0,
             most_codebooks=codebooks,
-            codebook_size=codec.codebook_size,
-            frame_rate=Fraction(codec.sample_rate, codec.hop),
             packet_frames=frames,
-            coding=number,
-            tables=codec.tables.fingerprint if codec.tables and number >= FIRST_WITH_TABLES else 0,
-            metadata=metadata or {},
+            metadata=metadata,
         )
         cost = rows * code_bits(codec.codebook_size) / 8
         self._control = RateControl(kbps, codec.frame_rate, codebooks, cost) if kbps is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mixcodec.bitstream import Layout
+from mixcodec.errors import UsageError
 
 HORIZON_SECONDS = 4.0
 """Where the end is not known, what was saved or overspent is made up for over so long a time."""
@@ -13,6 +14,12 @@ LEARNING = 0.25
 STEADY = 0.02
 """Plans that differ by a smaller share from the one before stay as they were: a regular packet takes fewer bytes."""
 TRIES = 6
+
+
+def check_only_one(kbps: float | None, quality: int | None) -> None:
+    """Raise UsageError where both a bitrate and a number of codebooks are asked for."""
+    if kbps is not None and quality is not None:
+        raise UsageError("a bitrate and a quality exclude each other; give one of them")
 
 
 class RateControl:
