@@ -1,9 +1,25 @@
-"""A claim measured: a table, and what it says."""
+"""A claim measured: a table, and what it says; the command that measures it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import tyro
+
+from mixcodec.errors import MixcodecError
+
+
+def command(run: Callable[[Any], None], arguments: type) -> int:
+    """Runs a command with the arguments of its line; a user's mistake is one line and exit status 2."""
+    try:
+        run(tyro.cli(arguments))
+    except MixcodecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 @dataclass(frozen=True)

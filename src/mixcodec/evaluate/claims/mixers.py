@@ -23,8 +23,8 @@ import tyro
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from mixcodec.errors import ConfigError, MixcodecError
-from mixcodec.evaluate.claims.claim import Claim
+from mixcodec.errors import ConfigError
+from mixcodec.evaluate.claims.claim import Claim, command
 from mixcodec.nn.mixers import MIXERS, Mixer
 from mixcodec.nn.mixers.scan import matrix_scan, scan
 from mixcodec.nn.mixers.ssm import BLOCK, step_bias
@@ -300,13 +300,8 @@ def run(arguments: Arguments) -> None:
 
 
 def main() -> int:
-    """Runs the command line; a user's mistake is one line and exit status 2."""
-    try:
-        run(tyro.cli(Arguments))
-    except MixcodecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Runs the command line."""
+    return command(run, Arguments)
 
 
 if __name__ == "__main__":

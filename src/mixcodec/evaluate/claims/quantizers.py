@@ -24,8 +24,8 @@ import tyro
 from numpy.typing import NDArray
 
 from mixcodec.bpe import CodeBpe
-from mixcodec.errors import MixcodecError, UsageError
-from mixcodec.evaluate.claims.claim import Claim
+from mixcodec.errors import UsageError
+from mixcodec.evaluate.claims.claim import Claim, command
 from mixcodec.evaluate.claims.features import Speech, batches, codes_of_clips, excerpts, shipped_net, speech_features
 from mixcodec.evaluate.extras import need_package
 from mixcodec.nn.quantizers import QUANTIZERS, Quantizer, Reduced, VqGradient
@@ -555,13 +555,8 @@ def run(arguments: Arguments) -> None:
 
 
 def main() -> int:
-    """Runs the command line; a user's mistake is one line and exit status 2."""
-    try:
-        run(tyro.cli(Arguments))
-    except MixcodecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Runs the command line."""
+    return command(run, Arguments)
 
 
 if __name__ == "__main__":
