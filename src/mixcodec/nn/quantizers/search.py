@@ -23,7 +23,9 @@ def nearest_entries(x: torch.Tensor, entries: torch.Tensor, metric: str, cost: t
     elif metric == "euclidean":
         offset = 0.5 * entries.square().sum(-1) + (0 if cost is None else cost)
     traced = torch.compiler.is_compiling()  # then the number of points is open, and only entries go in blocks
-    if len(entries) <= ENTRIES and (traced or x.numel() // x.shape[-1] * len(entries) <= WHOLE):
+    if traced and len(entries) <= ENTRIES:
+        return _best_in_graph(x, entries, offset)
+    if len(entries) <= ENTRIES and x.numel() // x.shape[-1] * len(entries) <= WHOLE:
         return _scores(x, entries, offset).argmax(-1)
     if traced:
         return _best_of_blocks(x, entries, offset)
@@ -35,6 +37,15 @@ def nearest_entries(x: torch.Tensor, entries: torch.Tensor, metric: str, cost: t
 def _scores(x: torch.Tensor, entries: torch.Tensor, offset: torch.Tensor | None) -> torch.Tensor:
     """(..., size): the higher, the nearer."""
     return x @ entries.T if offset is None else x @ entries.T - offset
+
+
+def _best_in_graph(x: torch.Tensor, entries: torch.Tensor, offset: torch.Tensor | None) -> torch.Tensor:
+    """The same index as onnxruntime finds it fastest: the offset is one more channel of the product, which saves a pass over
+    the scores, and its search for the one greatest takes half the time of its argmax.
+    """
+    if offset is not None:
+        x, entries = F.pad(x, (0, 1), value=1.0), torch.cat([entries, -offset[:, None]], 1)
+    return (x @ entries.T).topk(1).indices.squeeze(-1)
 
 
 def _best_of_blocks(x: torch.Tensor, entries: torch.Tensor, offset: torch.Tensor | None) -> torch.Tensor:
