@@ -209,12 +209,14 @@ def decode_file(
     progress: Progress | None = None,
     *,
     lossy: bool = False,
+    variant: str | None = None,
 ) -> Decoded:
     """Decode a `.mxc` file into a wav file; ``-`` is standard input or output.
 
     Args:
         codec: the codec, the name or folder of its model, or None for the shipped model that the file names.
         lossy: decode what is whole of a damaged file, and conceal what is not. Otherwise such a file is an error.
+        variant: of the graphs, where `codec` is no codec yet; see `load`.
 
     Raises:
         FileError, BitstreamError, ModelError: the input is not intact or another model's, the model is not there, or
@@ -224,7 +226,7 @@ def decode_file(
     check_audio_target(target)
     with seekable_input(source) as stream:
         reader = MxcReader(stream, display_name(source))
-        codec = codec if isinstance(codec, Codec) else codec_for(reader.header, reader.name, codec)
+        codec = codec if isinstance(codec, Codec) else codec_for(reader.header, reader.name, codec, variant)
         coding = checked_coding(codec, reader)
         header = reader.header
         sample_count, frames = _rescued_length(codec, reader) if lossy else reader.verify().length
@@ -296,15 +298,15 @@ def _rescued_length(codec: Codec, reader: MxcReader) -> tuple[int, int]:
     return samples, frames if samples else 0
 
 
-def codec_for(header: Header, name: str, model: str | None = None) -> Codec:
-    """The codec of `model`, or of the shipped model that a header names; `name` is what messages call the file.
+def codec_for(header: Header, name: str, model: str | None = None, variant: str | None = None) -> Codec:
+    """The codec of `model`, or of the shipped model that a header names; `name` is what messages call the file. See `load`.
 
     Raises:
         ModelError: it is not there.
     """
     if model is None and header.model not in shipped_models():
         raise ModelError(f"{name}: was made by model {header.model}, which is not shipped; give its folder with --model")
-    return load(model or header.model)
+    return load(model or header.model, variant=variant)
 
 
 def checked_coding(codec: Codec, reader: MxcReader) -> EntropyModel:
