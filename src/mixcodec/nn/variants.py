@@ -7,8 +7,9 @@ int8. The products of the networks' blocks, where nearly all of the arithmetic i
 Weights have a scale for each output; activations have one for the tensor, found beforehand on recordings. A range found at
 run time (DynamicQuantizeMatMul) would be as fast, but is that of the whole block, and so a frame's codes would depend on the
 frames beside it: a stream would not give what the whole file gives. uint8 by int8 is the one pairing for which onnxruntime has
-VNNI kernels: int8 by int8 takes ten times as long, MatMulNBits no less than float32. The transform, the codebooks and the
-stacks' first and last layers stay as they are: they are few of the products, and of all layers the ones that rounding hurts.
+VNNI kernels: int8 by int8 takes ten times as long, MatMulNBits no less than float32. The encoder's first layer sees loud frames
+and quiet ones: its input is divided by the frame's own greatest number. The transform, the codebooks and the other first and
+last layers stay as they are: they are few of the products, and of all layers the ones that rounding hurts.
 
 bf16. Weights are stored as bfloat16 instead of float16, arithmetic is float32: onnxruntime's CPU provider has no products of
 bfloat16 on x86. It saves nothing over the plain graphs, and is for those who want to know what bfloat16 would cost.
@@ -38,6 +39,7 @@ ROWS = 2048  # of each product's input that the ranges are found on
 CLIPS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)  # shares of the range that are tried
 EVENNESS = 0.7  # 1 evens a product's inputs out over the channels wholly, 0 its weights
 BLOCK = re.compile(r"(encoder|decoder)\.blocks\.\d+\..*weight")
+FIRST = "encoder.enter.weight"
 MICROSOFT = "com.microsoft"
 
 
@@ -66,7 +68,7 @@ def variant_graphs(folder: Path, variant: str, waves: Sequence[Wave] = ()) -> di
         for direction, model in models.items():
             state = config.encoder_state if direction == "encoder" else config.decoder_state
             empty = {f"state.{name}": np.zeros((1, *spec.shape), spec.dtype) for name, spec in state.items()}
-            _Int8(model, blocks).rewrite([{**empty, **feed} for feed in inputs[direction]])
+            _Int8(model, blocks, weights[FIRST]).rewrite([{**empty, **feed} for feed in inputs[direction]])
     else:
         raise ConfigError(f"there is no way to make a variant {variant!r}")
     for model in models.values():
@@ -104,6 +106,7 @@ class _Product:
     bias: Array  # (N,)
     scale: Array  # (N,)
     after: list[onnx.NodeProto]  # those of bias and scale
+    by_frame: bool  # x is divided by the greatest number of its frame
     norm: onnx.NodeProto | None  # the layer norm that gives x to this product alone
 
     @property
@@ -114,7 +117,7 @@ class _Product:
 class _Int8:
     """The rewriting of one graph."""
 
-    def __init__(self, model: onnx.ModelProto, blocks: Sequence[NDArray[Any]]) -> None:
+    def __init__(self, model: onnx.ModelProto, blocks: Sequence[NDArray[Any]], first: NDArray[Any]) -> None:
         self._graph = model.graph
         self._model = model
         self._constants = {tensor.name: tensor for tensor in self._graph.initializer}
@@ -124,9 +127,9 @@ class _Int8:
                 self._uses.setdefault(name, []).append(node)
         self._made_by = {name: node for node in self._graph.node for name in node.output}
         self._outputs = {output.name for output in self._graph.output}
-        known = {array.T.astype(np.float32).tobytes() for array in blocks}
+        self._known = {array.T.astype(np.float32).tobytes(): array is first for array in (*blocks, first)}
         products = [self._product(node) for node in self._graph.node if node.op_type == "MatMul"]
-        self._products = [found for found in products if found and found.weight.astype(np.float32).tobytes() in known]
+        self._products = [found for found in products if found]
 
     def rewrite(self, feeds: Sequence[dict[str, NDArray[Any]]]) -> None:
         """Put integer products in the place of the float ones; `feeds` are inputs to find the ranges on."""
@@ -135,7 +138,10 @@ class _Int8:
         seen = self._inputs_of_products(feeds)
         replaced: dict[int, list[onnx.NodeProto]] = {}
         for number, product in enumerate(self._products):
-            nodes = self._integer_product(f"int8.{number}", product, seen[product.node.input[0]].astype(np.float64))
+            x = seen[product.node.input[0]].astype(np.float64)
+            if product.by_frame and (x.max(1) < np.maximum(-x.min(1), 1e-12)).any():
+                continue  # its inputs have no magnitudes among them, which are never less than the numbers that they are of
+            nodes = self._integer_product(f"int8.{number}", product, x)
             replaced |= {id(node): [] for node in product.after} | {id(product.node): nodes}
         nodes = [new for node in self._graph.node for new in replaced.get(id(node), [node])]
         used = {name for node in nodes for name in node.input} | self._outputs
@@ -149,13 +155,14 @@ class _Int8:
         self._model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
 
     def _product(self, node: onnx.NodeProto) -> _Product | None:
-        """The product of a MatMul by a constant; None for any other."""
+        """The product of a MatMul by one of the weights that become integers; None for any other."""
         weight = self._constant(node.input[1])
-        if weight is None or weight.ndim != 2:
+        by_frame = None if weight is None else self._known.get(weight.astype(np.float32).tobytes())
+        if weight is None or by_frame is None:
             return None
         bias, scale, after = np.zeros(weight.shape[1]), np.ones(weight.shape[1]), []
         last = node
-        for wanted in ("Add", "Mul"):
+        for wanted in () if by_frame else ("Add", "Mul"):
             follower = self._only_use(last.output[0])
             if follower is None or follower.op_type != wanted:
                 continue
@@ -165,9 +172,11 @@ class _Int8:
                 after.append(follower)
                 last = follower
         norm = self._made_by.get(node.input[0])
-        alone = norm is not None and norm.op_type == "LayerNormalization" and self._only_use(node.input[0]) is not None
-        alone = alone and norm is not None and all(self._only_use(name) is not None for name in norm.input[1:])
-        return _Product(node, weight, bias, scale, after, norm if alone and norm is not None and len(norm.input) == 3 else None)
+        if norm is not None and (norm.op_type != "LayerNormalization" or len(norm.input) < 3):
+            norm = None
+        if norm is not None and not all(self._only_use(name) for name in (node.input[0], *norm.input[1:])):
+            norm = None
+        return _Product(node, weight, bias, scale, after, by_frame, norm)
 
     def _only_use(self, name: str) -> onnx.NodeProto | None:
         uses = self._uses.get(name, [])
@@ -197,7 +206,7 @@ class _Int8:
         return {name: np.concatenate(found) for name, found in rows.items()}
 
     def _integer_product(self, name: str, product: _Product, x: Array) -> list[onnx.NodeProto]:
-        """The two nodes for a product whose inputs are like x (M, C); their constants are added to the graph."""
+        """The nodes for a product whose inputs are like x (M, C); their constants are added to the graph."""
         weight, bias = product.weight, product.bias
         if product.norm is not None:
             centre, spread = _evened(x, weight)
@@ -207,7 +216,7 @@ class _Int8:
             for constant, value in zip(product.norm.input[1:], (gain / spread, (shift - centre) / spread), strict=True):
                 self._add(constant, value.astype(np.float32))
             x, weight, bias = (x - centre) / spread, weight * spread[:, None], bias + centre @ weight
-        step, zero = _range(x, np.square(weight).sum(1))
+        step, zero = (2 / 255, 128) if product.by_frame else _range(x, np.square(weight).sum(1))
         integers, steps = _rounded(weight)
         added = {
             "step": np.float32(step),
@@ -218,11 +227,20 @@ class _Int8:
         }
         for suffix, value in added.items():
             self._add(f"{name}.{suffix}", np.asarray(value))
-        quantized, output = f"{name}.x", product.output
+        source, quantized, output = product.node.input[0], f"{name}.x", product.output
         inputs = [quantized, *(f"{name}.{suffix}" for suffix in ("weight", "step", "steps", "zero")), "", f"{name}.bias"]
+        if not product.by_frame:
+            return [
+                helper.make_node("QuantizeLinear", [source, f"{name}.step", f"{name}.zero"], [quantized]),
+                helper.make_node("MatMulIntegerToFloat", inputs, [output], domain=MICROSOFT),
+            ]
+        self._add(f"{name}.axis", np.int64([-1]))
         return [
-            helper.make_node("QuantizeLinear", [product.node.input[0], f"{name}.step", f"{name}.zero"], [quantized]),
-            helper.make_node("MatMulIntegerToFloat", inputs, [output], domain=MICROSOFT),
+            helper.make_node("ReduceMax", [source, f"{name}.axis"], [f"{name}.top"], keepdims=1),
+            helper.make_node("Div", [source, f"{name}.top"], [f"{name}.even"]),
+            helper.make_node("QuantizeLinear", [f"{name}.even", f"{name}.step", f"{name}.zero"], [quantized]),
+            helper.make_node("MatMulIntegerToFloat", inputs[:5], [f"{name}.y"], domain=MICROSOFT),
+            helper.make_node("Mul", [f"{name}.y", f"{name}.top"], [output]),
         ]
 
     def _add(self, name: str, value: NDArray[Any]) -> None:
