@@ -1,6 +1,5 @@
 """Named parts: a family keeps its members by kind and builds them from plain dicts."""
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
@@ -12,6 +11,8 @@ Part = TypeVar("Part")
 
 def nearest(name: str, known: list[str]) -> str:
     """A hint that names the known word nearest to `name`, or lists them all."""
+    import difflib  # takes a millisecond, and few runs need it
+
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
 

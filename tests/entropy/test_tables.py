@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixcodec.entropy import ENTROPY_MODELS, Tables, bytes_to_tables, learn_tables, read_tables
+from mixcodec.entropy import ENTROPY_MODELS, Tables, bytes_to_tables, read_tables
+from mixcodec.entropy.learn import learn_tables
 from mixcodec.entropy.coder import TOTAL
 from mixcodec.entropy.learn import sources
 from mixcodec.entropy.tables import MAX_BYTES, BookTables, context_bytes, logarithms_to_frequencies

@@ -155,7 +155,7 @@ def test_other_codecs_and_impossible_options(tiny_codec, make_model, tmp_path, g
 
 def test_a_model_s_tables_make_the_files_smaller(make_model, tmp_path, grid_wave):
     """A folder with an entropy.bin: the coding is the context's, and another table is refused."""
-    from mixcodec.entropy import learn_tables
+    from mixcodec.entropy.learn import learn_tables
 
     wave = np.repeat(grid_wave(3000) / 4, 40)
     plain = load(make_model(tmp_path / "m"))

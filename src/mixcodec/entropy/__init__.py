@@ -1,7 +1,6 @@
 """Entropy coding of codes: whole-numbered probability models and constriction's coder behind one protocol."""
 
 from mixcodec.entropy.adaptive import Adaptive
-from mixcodec.entropy.learn import learn_tables
 from mixcodec.entropy.learned import ContextTables, Static
 from mixcodec.entropy.model import ENTROPY_MODELS, EntropyModel
 from mixcodec.entropy.tables import ENTROPY, Tables, bytes_to_tables, read_tables
@@ -21,6 +20,5 @@ __all__ = [
     "Tables",
     "Uniform",
     "bytes_to_tables",
-    "learn_tables",
     "read_tables",
 ]

@@ -5,7 +5,8 @@ import torch
 
 from mixcodec.audio import read_audio, resample
 from mixcodec.data import Data
-from mixcodec.entropy import Tables, learn_tables
+from mixcodec.entropy import Tables
+from mixcodec.entropy.learn import learn_tables
 from mixcodec.nn.codec import CodecNet
 
 HOURS = 4.0
