@@ -15,6 +15,7 @@ bf16. Weights are stored as bfloat16 instead of float16, arithmetic is float32: 
 bfloat16 on x86. It saves nothing over the plain graphs, and is for those who want to know what bfloat16 would cost.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -143,6 +144,9 @@ class _Int8:
                 continue  # its inputs have no magnitudes among them, which are never less than the numbers that they are of
             nodes = self._integer_product(f"int8.{number}", product, x)
             replaced |= {id(node): [] for node in product.after} | {id(product.node): nodes}
+        for node in self._graph.node:
+            if node.op_type == "TopK" and (search := self._search(node)):
+                replaced[id(node)] = search
         nodes = [new for node in self._graph.node for new in replaced.get(id(node), [node])]
         used = {name for node in nodes for name in node.input} | self._outputs
         nodes = [node for node in nodes if node.op_type != "Cast" or set(node.output) & used]  # those of weights now unused
@@ -241,6 +245,32 @@ class _Int8:
             helper.make_node("QuantizeLinear", [f"{name}.even", f"{name}.step", f"{name}.zero"], [quantized]),
             helper.make_node("MatMulIntegerToFloat", inputs[:5], [f"{name}.y"], domain=MICROSOFT),
             helper.make_node("Mul", [f"{name}.y", f"{name}.top"], [output]),
+        ]
+
+    def _search(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """The nodes that find the place of the greatest of scores (B, T, size) in two steps; none where there is no other way.
+
+        The greatest score of each group is found with vector instructions, so only one group has to be searched for the place.
+        Of whole files it saves a twentieth of the time; it costs half as much where frames come one by one.
+        """
+        scores, place = node.input[0], node.output[1]
+        shapes = {value.name: value.type.tensor_type.shape.dim for value in self._graph.value_info}
+        count = self._constants.get(node.input[1])
+        size = shapes[scores][2].dim_value if len(shapes.get(scores, ())) == 3 else 0
+        group = next((size // n for n in range(math.isqrt(size), 7, -1) if size % n == 0), 0)
+        if not group or self._uses.get(node.output[0]) or count is None or numpy_helper.to_array(count).tolist() != [1]:
+            return []
+        for name, value in {"groups": [0, 0, -1, group], "last": [-1], "group": [group]}.items():
+            self._add(f"{place}.{name}", np.int64(value))
+        grouped, tops, which, found, inside, begin = (f"{place}.{part}" for part in ("x", "tops", "which", "found", "inside", "begin"))
+        return [
+            helper.make_node("Reshape", [scores, f"{place}.groups"], [grouped]),
+            helper.make_node("ReduceMax", [grouped, f"{place}.last"], [tops], keepdims=0),
+            helper.make_node("ArgMax", [tops], [which], axis=-1, keepdims=1),
+            helper.make_node("GatherND", [grouped, which], [found], batch_dims=2),
+            helper.make_node("ArgMax", [found], [inside], axis=-1, keepdims=1),
+            helper.make_node("Mul", [which, f"{place}.group"], [begin]),
+            helper.make_node("Add", [begin, inside], [place]),
         ]
 
     def _add(self, name: str, value: NDArray[Any]) -> None:
