@@ -10,13 +10,14 @@ from pystoi import stoi
 from safetensors.torch import load_file
 
 from mixcodec import load, read_audio
-from mixcodec.models import shipped_models
+from mixcodec.models import HOME, PLAIN, shipped_models, variant_folders
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.export import fingerprint
 from mixcodec.nn.live import LiveCodec
 
 CLIPS = sorted((Path(__file__).parent.parent / "examples").glob("*.flac"))
 MODELS = shipped_models()
+VARIANTS = [(model, variant) for model in MODELS for variant in variant_folders(HOME / model) if variant != PLAIN]
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -97,3 +98,18 @@ def test_it_follows_the_level_and_digital_silence(codec, clip, level):
     assert abs(gain) < (3 if level >= 0.03 else 12)
     assert np.std(coded[: rate // 2]) < 0.01 * np.std(wave)
     assert np.std(coded[-rate // 2 :]) < 0.01 * np.std(wave)
+
+
+@pytest.mark.parametrize(("model", "variant"), VARIANTS)
+def test_a_variant_is_near_the_plain_graphs(model, variant):
+    """On clips of speakers that it was trained on: a check that nothing is broken, not a measure of quality."""
+    plain, other = load(model), load(model, variant=variant)
+    same, power, difference = [], 0.0, 0.0
+    for wave, rate in map(read_audio, CLIPS):
+        tokens = plain.wave_to_tokens(wave, rate)
+        same.append(tokens.codes[:, 0] == other.wave_to_tokens(wave, rate).codes[:, 0])
+        sound = plain.tokens_to_wave(tokens)
+        power += np.square(sound).sum()
+        difference += np.square(sound - other.tokens_to_wave(tokens)).sum()
+    assert np.concatenate(same).mean() > 0.95
+    assert 10 * np.log10(power / difference) > 25

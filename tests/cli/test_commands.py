@@ -131,6 +131,17 @@ def test_info_and_models(talk, tiny_model, capsys, monkeypatch):
     assert "tiny" in capsys.readouterr().out
 
 
+def test_a_variant_that_a_model_lacks(talk, tiny_model, capsys):
+    for line in (["encode", "talk.wav"], ["roundtrip", "talk.wav"], ["decode", "talk.mxc"]):
+        if line[0] == "decode":
+            assert main(["encode", "talk.wav", "--model", str(tiny_model)]) == 0
+        capsys.readouterr()
+        assert main([*line, "--model", str(tiny_model), "--variant", "int8"]) == 2
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) == 1
+        assert "has float32 graphs, not int8; make them with mixcodec variant" in said[0]
+
+
 def test_standard_input_and_output(talk, tiny_model):
     wav = (talk / "talk.wav").read_bytes()
     encoded = command("encode", "-", "-o", "-", "--model", tiny_model, cwd=talk, data=wav)

@@ -57,6 +57,27 @@ def test_train_then_export_then_encode(recipe, tmp_path, capsys):
     assert "Poor." in (tmp_path / "model" / "card.md").read_text()
 
 
+def test_variants_of_a_model_folder(recipe, tmp_path, capsys):
+    model, apart, sound = str(tmp_path / "model"), tmp_path / "model-int8", str(tmp_path / "sound")
+    assert main(["train", *recipe, "steps=2", "save_every=1"]) == 0
+    assert main(["export", str(tmp_path / "run" / "last.safetensors"), model, "--no-tables"]) == 0
+    fails(capsys, "variant", model, "int8")
+    fails(capsys, "variant", model, "float32")
+    fails(capsys, "variant", model, "int4", "--data", sound)
+    fails(capsys, "variant", model, "int8", sound, "--data", sound)
+    assert main(["variant", model, "bf16"]) == 0
+    for _ in range(2):  # a second one replaces the first
+        assert main(["variant", model, "int8", str(apart), "--data", sound]) == 0
+    assert {path.name for path in apart.iterdir()} == {"card.md", "config.json", "decoder.int8.onnx", "encoder.int8.onnx"}
+    capsys.readouterr()
+    assert main(["info", model]) == 0
+    assert "float32, int8, bf16" in capsys.readouterr().out
+    wave = f"{sound}/200.wav"
+    for variant in ("int8", "bf16"):
+        assert main(["roundtrip", wave, "-o", str(tmp_path / "x.wav"), "--model", model, "--variant", variant]) == 0
+    assert load(model, variant="int8").fingerprint == load(model).fingerprint
+
+
 def test_mistakes_are_one_line(recipe, tmp_path, capsys):
     assert "did you mean 'steps'" in fails(capsys, "train", *recipe, "stepz=3")
     assert "cannot be read" in fails(capsys, "train", str(tmp_path / "none.yaml"))

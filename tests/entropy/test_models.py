@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixcodec.entropy import ENTROPY_MODELS
-from mixcodec.entropy.learn import learn_tables
 from mixcodec.entropy import KINDS as NUMBERS
+from mixcodec.entropy.learn import learn_tables
 from mixcodec.errors import BitstreamError
 
 SIZE = 5

@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixcodec.entropy import ENTROPY_MODELS, Tables, bytes_to_tables, read_tables
-from mixcodec.entropy.learn import learn_tables
 from mixcodec.entropy.coder import TOTAL
-from mixcodec.entropy.learn import sources
+from mixcodec.entropy.learn import learn_tables, sources
 from mixcodec.entropy.tables import MAX_BYTES, BookTables, context_bytes, logarithms_to_frequencies
 from mixcodec.errors import ModelError
 

@@ -12,8 +12,8 @@ CONFIG = "config.json"
 DIRECTIONS = ("encoder", "decoder")
 PLAIN = "float32"
 VARIANTS = {
-    "int8": "products of the network's blocks in 8-bit integers: half the time and less where the CPU has VNNI or AMX",
-    "bf16": "weights stored as bfloat16 and computed with in float32, because onnxruntime's CPU kernels have no bfloat16 products",
+    "int8": "products of the network's blocks in 8-bit integers: faster where the CPU has VNNI or AMX",
+    "bf16": "weights stored as bfloat16, computed with in float32: onnxruntime's CPU kernels have no bfloat16 products",
 }
 """Other forms of a model's two graphs, beside PLAIN. They share its fingerprint, its tables and its state: what one encodes
 any other decodes."""
@@ -60,12 +60,12 @@ def variants_in(folder: Path) -> list[str]:
 
 def variant_folders(folder: Path) -> dict[str, Path]:
     """The variants of a model and where their graphs are: in its folder, or in one beside it called like it and -VARIANT."""
-    whole = folder.resolve()
-    found = dict.fromkeys(variants_in(folder), folder)
-    for variant in VARIANTS:
+    whole, within = folder.resolve(), variants_in(folder)
+    found = {}
+    for variant in (PLAIN, *VARIANTS):
         beside = whole.with_name(f"{whole.name}-{variant}")
-        if variant not in found and variant in variants_in(beside):
-            found[variant] = beside
+        if variant in within or (variant != PLAIN and variant in variants_in(beside)):
+            found[variant] = folder if variant in within else beside
     return found
 
 

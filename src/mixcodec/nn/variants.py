@@ -222,15 +222,15 @@ class _Int8:
             x, weight, bias = (x - centre) / spread, weight * spread[:, None], bias + centre @ weight
         step, zero = (2 / 255, 128) if product.by_frame else _range(x, np.square(weight).sum(1))
         integers, steps = _rounded(weight)
-        added = {
+        added: dict[str, Any] = {
             "step": np.float32(step),
             "zero": np.uint8(zero),
             "weight": integers,
             "steps": (steps * product.scale).astype(np.float32),
             "bias": (bias * product.scale).astype(np.float32),
         }
-        for suffix, value in added.items():
-            self._add(f"{name}.{suffix}", np.asarray(value))
+        for suffix, number in added.items():
+            self._add(f"{name}.{suffix}", np.asarray(number))
         source, quantized, output = product.node.input[0], f"{name}.x", product.output
         inputs = [quantized, *(f"{name}.{suffix}" for suffix in ("weight", "step", "steps", "zero")), "", f"{name}.bias"]
         if not product.by_frame:
@@ -238,7 +238,7 @@ class _Int8:
                 helper.make_node("QuantizeLinear", [source, f"{name}.step", f"{name}.zero"], [quantized]),
                 helper.make_node("MatMulIntegerToFloat", inputs, [output], domain=MICROSOFT),
             ]
-        self._add(f"{name}.axis", np.int64([-1]))
+        self._add(f"{name}.axis", np.asarray([-1], np.int64))
         return [
             helper.make_node("ReduceMax", [source, f"{name}.axis"], [f"{name}.top"], keepdims=1),
             helper.make_node("Div", [source, f"{name}.top"], [f"{name}.even"]),
@@ -261,8 +261,9 @@ class _Int8:
         if not group or self._uses.get(node.output[0]) or count is None or numpy_helper.to_array(count).tolist() != [1]:
             return []
         for name, value in {"groups": [0, 0, -1, group], "last": [-1], "group": [group]}.items():
-            self._add(f"{place}.{name}", np.int64(value))
-        grouped, tops, which, found, inside, begin = (f"{place}.{part}" for part in ("x", "tops", "which", "found", "inside", "begin"))
+            self._add(f"{place}.{name}", np.asarray(value, np.int64))
+        names = ("grouped", "tops", "which", "found", "inside", "begin")
+        grouped, tops, which, found, inside, begin = (f"{place}.{name}" for name in names)
         return [
             helper.make_node("Reshape", [scores, f"{place}.groups"], [grouped]),
             helper.make_node("ReduceMax", [grouped, f"{place}.last"], [tops], keepdims=0),

@@ -23,11 +23,11 @@ SHARED = ("config.json", "card.md", "entropy.bin")
 
 
 def make_variant(folder: Path, variant: str, out: Path | None = None, data: Path | None = None) -> Path:
-    """Adds a variant's graphs to a model folder, or writes them to `out` with all else that a model needs to run; gives the place.
+    """Adds a variant's graphs to a model folder, or writes them to `out` with all else that a model needs to run.
 
-    `data` is a corpus; of one with a manifest, the recordings are taken that the model was trained on. Raises UsageError where
-    int8 has no `data`, DataError for a corpus that is not there, ModelError for a folder that has no plain graphs, FileError
-    where nothing can be written.
+    Gives the place. `data` is a corpus; of one with a manifest, the recordings are taken that the model was trained on. Raises
+    UsageError where int8 has no `data`, DataError for a corpus that is not there, ModelError for a folder that has no plain
+    graphs, FileError where nothing can be written.
     """
     config = read_config(folder)
     if check_variant(variant) == PLAIN:

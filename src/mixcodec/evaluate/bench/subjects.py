@@ -99,8 +99,9 @@ class Ours(Measured):
         return Runner(lambda: codec.wave_to_tokens(wave, rate, self._kbps), lambda: codec.tokens_to_wave(tokens), flops)
 
     def command(self, direction: str, source: Path, target: Path) -> list[str]:
-        rate = ["--kbps", str(self._kbps)] if direction == "encode" else []
-        return [*COMMAND, direction, str(source), "-o", str(target), "--model", self._model, "--variant", self._codec.variant, *rate]
+        options = ["--model", self._model, "--variant", self._codec.variant]
+        options += ["--kbps", str(self._kbps)] if direction == "encode" else []
+        return [*COMMAND, direction, str(source), "-o", str(target), *options]
 
 
 class Neural(Measured):
