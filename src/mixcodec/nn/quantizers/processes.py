@@ -8,6 +8,11 @@ def together() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
+def world() -> int:
+    """How many processes there are."""
+    return torch.distributed.get_world_size() if together() else 1
+
+
 def sum_over_processes(*statistics: torch.Tensor) -> None:
     """Each tensor, in place, becomes its sum over all processes."""
     if together():
