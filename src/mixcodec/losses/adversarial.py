@@ -1,10 +1,8 @@
 """Adversarial losses over the outputs of discriminators."""
 
-from collections.abc import Sequence
-
 import torch
 
-Outputs = Sequence[tuple[torch.Tensor, Sequence[torch.Tensor]]]  # of each discriminator: scores, features
+from mixcodec.losses.discriminators import Outputs
 
 
 def discriminator_loss(real: Outputs, fake: Outputs) -> torch.Tensor:
