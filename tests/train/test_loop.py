@@ -1,12 +1,9 @@
 import itertools
 import json
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
-import yaml
 
 from mixcodec.errors import ConfigError, FileError
 from mixcodec.nn.codec import CodecNet
@@ -49,7 +46,7 @@ def test_checkpoints_hold_what_is_promised(tiny_recipe, tmp_path):
     trainer = Trainer(tiny_recipe(out=str(tmp_path)))
     trainer.run()
     tensors, meta = load_checkpoint(tmp_path / "last.safetensors")
-    assert {name.split(".")[0] for name in tensors} == {"net", "ema", "adversary", "optimizer", "rival", "random"}
+    assert {name.split(".")[0] for name in tensors} == {"net", "ema", "adversary", "optimizer", "rival"}
     assert meta["step"] == 8
     assert len(meta["manifest"]) == 64
     assert meta["recipe"]["name"] == "tiny"
@@ -105,20 +102,6 @@ def test_a_checkpoint_is_whole_or_absent(tmp_path):
             load_checkpoint(tmp_path / "d.safetensors")
     with pytest.raises(ConfigError, match=r"none\.safetensors"):
         load_checkpoint(tmp_path / "none.safetensors")
-
-
-def test_two_processes_learn_together(tiny_recipe, tmp_path):
-    """Two processes of gloo, started as a user starts them: they end (no hang), with codebooks that saw both."""
-    recipe = tiny_recipe(out=str(tmp_path / "run"), devices=2, steps=6)
-    path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(json.loads(json.dumps(recipe.as_dict()))))
-    command = [sys.executable, "-m", "mixcodec.cli.main", "train", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    tensors, meta = load_checkpoint(tmp_path / "run" / "last.safetensors")
-    assert meta["step"] == 6
-    frames = 4 * 40 * 2  # of a batch of 4 x 0.4 s, in both processes
-    assert frames / 2 < float(tensors["net.quantizer.levels.0.count"].sum()) <= frames
 
 
 def test_training_goes_on_from_an_exported_folder(tiny_recipe, tmp_path):

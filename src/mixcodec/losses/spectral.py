@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from mixcodec.mel import mel_edges, mel_filters
+from mixcodec.nn.processes import mean_over_processes
 
 FLOOR = 1e-5  # under which a mel band counts as silent
 
@@ -33,7 +34,8 @@ class Spectral(torch.nn.Module):
     - `phase`: 1 - cos of the phase difference, weighted by the target's energy in the same measure; it moves phases and
       leaves magnitudes alone.
 
-    In training, windows start at a random offset under one hop at every call, so that a coarse hop sees every alignment.
+    In training, windows start at a random offset under one hop at every call, so that a coarse hop sees every alignment; the
+    energies are means over all processes that train together, which must come here equally often.
     """
 
     def __init__(
@@ -52,9 +54,9 @@ class Spectral(torch.nn.Module):
 
     def forward(self, estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
         totals = {name: estimate.new_zeros(()) for name in ("mel", "magnitude", "complex", "phase")}
+        offsets = [int(torch.randint(window // 2, ())) if self.training else 0 for window in self.windows]
         with torch.autocast(estimate.device.type, enabled=False):
-            for window in self.windows:
-                offset = int(torch.randint(window // 2, ())) if self.training else 0
+            for window, offset in zip(self.windows, offsets, strict=True):
                 for name, value in self._at(window, estimate[:, offset:].float(), target[:, offset:].float()).items():
                     totals[name] = totals[name] + value / len(self.windows)
         return totals
@@ -66,15 +68,19 @@ class Spectral(torch.nn.Module):
             re, im, mag, gain, bands = self._spectrum(window, target, mel)
             power = mag * gain
             energy = power.square()
+            mean, mean_low = self._mean(energy), self._mean(energy[..., :low])
         re_, im_, mag_, gain_, bands_ = self._spectrum(window, estimate, mel)
         away = (re_ * gain_ - re * gain).square() + (im_ * gain_ - im * gain).square()
         agree = (re * re_ + im * im_) * (energy / (mag * mag_))
         return {
             "mel": (bands_ - bands).abs().mean(),
-            "magnitude": (mag_ * gain_ - power).square().mean() / energy.mean(),
-            "complex": away[..., :low].mean() / energy[..., :low].mean(),
-            "phase": 1 - agree.sum() / energy.sum(),
+            "magnitude": (mag_ * gain_ - power).square().mean() / mean,
+            "complex": away[..., :low].mean() / mean_low,
+            "phase": 1 - agree.mean() / mean,
         }
+
+    def _mean(self, energy: torch.Tensor) -> torch.Tensor:
+        return mean_over_processes(energy.mean()) if self.training else energy.mean()
 
     def _spectrum(self, window: int, wave: torch.Tensor, mel: torch.Tensor) -> tuple[torch.Tensor, ...]:
         frames = wave.unfold(-1, window, window // 2) * getattr(self, f"taper_{window}")

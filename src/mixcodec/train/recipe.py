@@ -106,9 +106,12 @@ class Recipe:
     accelerator: str = "auto"
     """cpu, cuda or auto."""
     devices: int = 1
-    """Processes that share the work; each has batches of data.batch_size of its own."""
+    """Processes that share the work, each with data.batch_size segments of a step's batch: two do what one with twice the
+    batch would do."""
     precision: str = "bf16-mixed"
     """Lightning Fabric's name of the numeric precision."""
+    compile: bool = False
+    """Whether torch.compile makes kernels for stacks, losses and discriminators; needs a C++ compiler, on a GPU Triton."""
     threads: int = 1
     """Threads of one operator; more than one pays only on an otherwise idle machine."""
     seed: int = 0
@@ -239,6 +242,8 @@ def _typed(value: Any, kind: str, name: str) -> Any:
     """`value` as the field's type, where that loses nothing (YAML reads 1e-3 as text and 1 as an integer)."""
     kind = kind.removeprefix("<class '").removesuffix("'>")
     try:
+        if kind == "bool" and isinstance(value, bool):
+            return value
         if kind == "float" and not isinstance(value, bool):
             return float(value)
         if kind == "int" and not isinstance(value, bool) and float(value) == int(float(value)):

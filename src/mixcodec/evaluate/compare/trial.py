@@ -57,10 +57,6 @@ class Trial(Trainer):
     def _validate(self, record: RunLog) -> None:
         return
 
-    def _start_codebooks(self) -> None:
-        torch.manual_seed(self.recipe.seed)  # so that how much chance came before does not decide where codebooks start
-        super()._start_codebooks()
-
     def take_sides(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Go on with the encoder and the decoder of another run."""
         for name, net in (("net", self.net.module), ("ema", self.ema)):
