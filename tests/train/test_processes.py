@@ -64,7 +64,7 @@ def apart(one, other):
 
 
 def test_two_processes_learn_as_one_with_twice_the_batch(two, shared_recipe):
-    """Rounding alone sets them apart: 1e-5 of the loss where it was measured; what another seed changes is a thousand times that."""
+    """Rounding alone sets them apart: 1e-5 of the loss where it was measured. Another seed changes a thousand times that."""
     one, other = shared_recipe(1, 4), shared_recipe(1, 4, seed=1)
     for recipe in (one, other):
         Trainer(recipe).run()

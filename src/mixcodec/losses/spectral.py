@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,12 +55,19 @@ class Spectral(torch.nn.Module):
 
     def forward(self, estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
         totals = {name: estimate.new_zeros(()) for name in ("mel", "magnitude", "complex", "phase")}
-        offsets = [int(torch.randint(window // 2, ())) if self.training else 0 for window in self.windows]
         with torch.autocast(estimate.device.type, enabled=False):
-            for window, offset in zip(self.windows, offsets, strict=True):
-                for name, value in self._at(window, estimate[:, offset:].float(), target[:, offset:].float()).items():
+            for window in self.windows:
+                part = slice(None)
+                if self.training:
+                    offset, last = int(torch.randint(window // 2, ())), window // 2 - 1
+                    part = slice(offset, estimate.shape[1] - last + offset)  # equally long whatever the offset
+                for name, value in self._at(window, estimate[:, part].float(), target[:, part].float()).items():
                     totals[name] = totals[name] + value / len(self.windows)
         return totals
+
+    def compile(self, *arguments: Any, **options: Any) -> None:
+        """Compiles what is done at one window: the offset changes with every call."""
+        self._at = torch.compile(self._at, *arguments, **options)  # type: ignore[method-assign]
 
     def _at(self, window: int, estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
         mel: torch.Tensor = getattr(self, f"mel_{window}")

@@ -22,8 +22,11 @@ def mean_over_processes(statistic: torch.Tensor) -> torch.Tensor:
     A loss that is a sum over what its process saw, divided by this mean of such a sum, has as its own mean over the processes
     the quotient of the sums over all that they saw: what one process would find that sees everything.
     """
-    if not together():
-        return statistic
+    return _mean_of_all(statistic) if together() else statistic
+
+
+@torch.compiler.disable
+def _mean_of_all(statistic: torch.Tensor) -> torch.Tensor:
     mean = statistic.detach().float().clone()
     dist.all_reduce(mean)
     return mean / dist.get_world_size()
