@@ -4,9 +4,14 @@ import torch
 import torch.distributed as dist
 
 
+def world() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 def together() -> bool:
     """Whether there is more than this process."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return world() > 1
 
 
 def sum_over_processes(*statistics: torch.Tensor) -> None:
@@ -25,11 +30,11 @@ def mean_over_processes(statistic: torch.Tensor) -> torch.Tensor:
     return _mean_of_all(statistic) if together() else statistic
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _mean_of_all(statistic: torch.Tensor) -> torch.Tensor:
     mean = statistic.detach().float().clone()
     dist.all_reduce(mean)
-    return mean / dist.get_world_size()
+    return mean / world()
 
 
 def drawn_from_all(x: torch.Tensor, kept: torch.Tensor, count: int) -> torch.Tensor | None:
@@ -40,7 +45,7 @@ def drawn_from_all(x: torch.Tensor, kept: torch.Tensor, count: int) -> torch.Ten
     x, device = x[kept], x.device
     if not together():
         return x[torch.randint(len(x), (count,), device=device)] if len(x) else None
-    sizes = torch.zeros(dist.get_world_size(), dtype=torch.int64, device=device)
+    sizes = torch.zeros(world(), dtype=torch.int64, device=device)
     sizes[dist.get_rank()] = len(x)
     dist.all_reduce(sizes)
     if not int(sizes.sum()):

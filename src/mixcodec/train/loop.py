@@ -14,22 +14,29 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy  # type: ignore[attr-defined]
 
-from mixcodec.data import Prefetcher, open_data
+from mixcodec.data import Prefetcher, Segments, open_data
 from mixcodec.errors import ConfigError
-from mixcodec.losses import Envelope, Loudness, Spectral, discriminator_loss, feature_loss, generator_loss
+from mixcodec.losses import Balancer, Envelope, Loudness, Spectral, discriminator_loss, feature_loss, generator_loss
 from mixcodec.losses.discriminators import DISCRIMINATORS
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.processes import mean_over_processes
 from mixcodec.nn.state import inside, scoped
-from mixcodec.train.checkpoint import folder_tensors, load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from mixcodec.train.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from mixcodec.train.log import RunLog
 from mixcodec.train.recipe import Recipe
+from mixcodec.train.teacher import WIDTH as TEACHER_WIDTH
+from mixcodec.train.teacher import WhisperTeacher
 from mixcodec.train.validate import validate
+from mixcodec.train.warm import adopt
 
 log = logging.getLogger(__name__)
 
 START, ACTIVE, FORWARD, LOSSES = range(4)
 """The stages of a step that draw: each draws the same, however much the others do."""
+UNSEEN = 1_000_000_000
+"""Number of the first batch that no step comes to."""
+TEACHER_BATCHES = 16
+"""Batches that tell a teacher what the corpus looks like."""
 
 
 class Trainer:
@@ -82,16 +89,18 @@ class Trainer:
         self.loudness = Loudness(recipe.codec["sample_rate"]).to(self.fabric.device)
         if recipe.compile:
             self._compile(self.spectral, self.envelope, self.loudness)
+        self.balancer = _balancer(recipe).to(self.fabric.device) if recipe.loss.balanced else None
+        self.teacher = self._teacher()
         self.step, self.best, self.seconds = 0, math.inf, 0.0
         self.history: list[dict[str, Any]] = []
-        self.fitted = initial is not None
+        self.fitted = False
         """Whether the codebooks have been fitted to data."""
         if self.checkpoint.exists() and initial:
             raise ConfigError(f"{self.folder} holds a run already, so --initial has no meaning; choose another out=")
         if self.checkpoint.exists():
             self._resume(self.checkpoint)
         elif initial:
-            self._begin_from(initial)
+            self.fitted = adopt(self.net.module, self.ema, self.adversary.module, initial)
 
     @property
     def checkpoint(self) -> Path:
@@ -135,6 +144,8 @@ class Trainer:
         tensors = scoped("net", self.net.state_dict()) | scoped("ema", self.ema.state_dict())
         tensors |= scoped("adversary", self.adversary.state_dict())
         tensors |= scoped("optimizer", optimizer_tensors(self.optimizer)) | scoped("rival", optimizer_tensors(self.rival))
+        if self.balancer:
+            tensors |= scoped("balancer", self.balancer.state_dict())
         meta = {
             "recipe": self.recipe.as_dict(),
             "step": self.step,
@@ -152,13 +163,12 @@ class Trainer:
         self._load_weights(path, tensors)
         restore_optimizer(self.optimizer, inside("optimizer", tensors))
         restore_optimizer(self.rival, inside("rival", tensors))
+        if self.balancer:
+            self.balancer.load_state_dict(inside("balancer", tensors))
         self.step, self.best, self.seconds = meta["step"], meta["best"], meta["seconds"]
         self.history, self.fitted = meta["history"], meta.get("fitted", meta["step"] > self.recipe.codebooks_from)
         if meta["manifest"] != self.data.manifest_hash:
             log.warning("the data is not what this run began with: its manifest has another hash")
-
-    def _begin_from(self, path: Path) -> None:
-        self._load_weights(path, folder_tensors(path) if path.is_dir() else load_checkpoint(path)[0])
 
     def _load_weights(self, path: Path, tensors: dict[str, torch.Tensor]) -> None:
         try:
@@ -189,32 +199,41 @@ class Trainer:
             group["lr"] = rate
         hop = self.ema.hop
         wave = wave[:, : wave.shape[1] // hop * hop]
+        taught = self.teacher and self.fitted and self.step % recipe.teacher.every == 0
+        features = self.teacher(wave) if self.teacher and taught else None
         self._chance(ACTIVE)
         active = self._active(len(wave))
         self._chance(FORWARD, self.fabric.global_rank)
-        estimate, _, commitment, usage = self.net(wave, active, quantize=self.fitted)
+        estimate, _, commitment, usage = self.net(wave, active, self.fitted, features)
         self._chance(LOSSES)
         estimate, target = estimate[:, self.ema.delay :], wave[:, : wave.shape[1] - self.ema.delay]
-        terms = self.spectral(estimate, target)
+        heard = estimate.detach().requires_grad_() if self.balancer else estimate
+        terms = self.spectral(heard, target)
         weights = recipe.loss
         for name, term in (("envelope", self.envelope), ("loudness", self.loudness)):
             if getattr(weights, name):
-                terms[name] = term(estimate, target)
-        loss = weights.commitment * commitment + sum(getattr(weights, name) * term for name, term in terms.items())
+                terms[name] = term(heard, target)
+        shares = {name: getattr(weights, name) for name in terms}
         values = {name: term.detach() for name, term in terms.items()}
         values |= {"commitment": commitment.detach(), "usage": usage.detach().min()}
         if self.step >= adversary.begin and self.step % adversary.every == 0:
-            size = min(round(adversary.crop_seconds * recipe.data.sample_rate), estimate.shape[1])
-            at = int(torch.randint(estimate.shape[1] - size + 1, ()))
-            fake, real = estimate[:, at : at + size], target[:, at : at + size]
+            size = min(round(adversary.crop_seconds * recipe.data.sample_rate), heard.shape[1])
+            at = int(torch.randint(heard.shape[1] - size + 1, ()))
+            fake, real = heard[:, at : at + size], target[:, at : at + size]
             values["discriminator"] = self._rival_step(real, fake.detach(), rate / recipe.lr)
             self.adversary.requires_grad_(False)
             with self.fabric.autocast():
                 scores, wanted = self.adversary.module(fake), self.adversary.module(real)
             self.adversary.requires_grad_(True)
             fooled, matched = generator_loss(scores), feature_loss(wanted, scores)
-            loss = loss + adversary.weight * fooled + adversary.feature_weight * matched
+            terms |= {"generator": fooled, "feature": matched}
+            shares |= {"generator": adversary.weight, "feature": adversary.feature_weight}
             values |= {"generator": fooled.detach(), "feature": matched.detach()}
+        if self.balancer:
+            pull = self.balancer.gradient(terms, heard)
+            loss = weights.commitment * commitment + (estimate * pull).sum()  # whose gradient at the wave is the pull
+        else:
+            loss = weights.commitment * commitment + sum(shares[name] * term for name, term in terms.items())
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         values |= {"loss": loss.detach(), "gradient": self._descend(self.net, self.optimizer)}
@@ -238,6 +257,18 @@ class Trainer:
         self._descend(self.adversary, self.rival)
         return loss.detach()
 
+    def _teacher(self) -> WhisperTeacher | None:
+        """The recipe's teacher, knowing what the corpus looks like to it."""
+        if not self.recipe.teacher.kind:
+            return None
+        if getattr(self.ema.quantizer, "teacher", 0) != TEACHER_WIDTH:
+            told = "codec.quantizer must be a semantic_split whose teacher has as many numbers a frame"
+            raise ConfigError(f"teacher.kind is {self.recipe.teacher.kind!r}, with {TEACHER_WIDTH}: {told}")
+        teacher = WhisperTeacher(self.ema.sample_rate, self.ema.frame_rate, self.recipe.threads)
+        segments = self.data.train_segments()
+        teacher.fit(self._whole_batch(segments, UNSEEN + number) for number in range(TEACHER_BATCHES))
+        return teacher
+
     def _active(self, batch: int) -> torch.Tensor:
         """How many codebooks each item uses (B,): drawn for the items of all processes, of which these are a part."""
         books, every = self.ema.codebooks, batch * self.fabric.world_size
@@ -257,15 +288,18 @@ class Trainer:
 
     def _latents(self) -> Iterator[torch.Tensor]:
         """Latents (M, latent) of batches that training does not see again (its steps stay far below these numbers)."""
-        segments, have, number = self.data.train_segments(), 0, 1_000_000_000
+        segments, have, number = self.data.train_segments(), 0, UNSEEN
         while have < self.recipe.start_frames:
-            parts = [segments.batch(number, part) for part in range(self.fabric.world_size)]
-            wave = torch.from_numpy(np.concatenate(parts)).to(self.fabric.device)
+            wave = self._whole_batch(segments, number).to(self.fabric.device)
             wave = wave[:, : wave.shape[1] // self.ema.hop * self.ema.hop]
             with self.fabric.autocast():
                 found = self.net.module.latents(wave).float().flatten(0, 1)
             yield found
             have, number = have + len(found), number + 1
+
+    def _whole_batch(self, segments: Segments, number: int) -> torch.Tensor:
+        """A batch with the parts of all processes."""
+        return torch.from_numpy(np.concatenate([segments.batch(number, part) for part in range(self.fabric.world_size)]))
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -286,6 +320,14 @@ class Trainer:
         if metrics["score"] < self.best:
             self.best = metrics["score"]
             self.save(self.folder / "best.safetensors")
+
+
+def _balancer(recipe: Recipe) -> Balancer:
+    loss, adversary = recipe.loss, recipe.adversary
+    weights = {name: getattr(loss, name) for name in ("mel", "magnitude", "complex", "phase", "envelope", "loudness")}
+    if adversary.begin < recipe.steps:
+        weights |= {"generator": adversary.weight, "feature": adversary.feature_weight}
+    return Balancer(weights)
 
 
 def schedule(step: int, recipe: Recipe) -> float:

@@ -14,6 +14,7 @@ from mixcodec.registry import nearest
 from mixcodec.tokens import MODEL_NAME
 
 ACCELERATORS = ["auto", "cpu", "cuda", "gpu", "mps"]
+TEACHERS = ["", "whisper"]
 PRECISIONS = ["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 
 
@@ -35,6 +36,8 @@ class LossConfig:
     """Disturbance of perceived loudness."""
     complex_below: float = 8000
     """Frequency in Hz under which the complex term counts."""
+    balanced: bool = False
+    """Whether the weights, with the adversary's, are shares of the gradient at the wave, instead of factors of the losses."""
     commitment: float = 0.1
     """How strongly latents are drawn to their codes."""
     windows: tuple[int, ...] = (256, 512, 1024)
@@ -64,6 +67,16 @@ class AdversaryConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class TeacherConfig:
+    """What teaches the first codebook of a `semantic_split` quantizer; how strongly, the quantizer's `weight` says."""
+
+    kind: str = ""
+    """whisper (the encoder of Whisper base), or empty for none."""
+    every: int = 1
+    """It takes part in one step of so many."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Recipe:
     """All that decides a training run."""
 
@@ -77,6 +90,8 @@ class Recipe:
     """What is lowered."""
     adversary: AdversaryConfig = dataclasses.field(default_factory=AdversaryConfig)
     """The discriminators."""
+    teacher: TeacherConfig = dataclasses.field(default_factory=TeacherConfig)
+    """What the first codebook is to know."""
     out: str = "runs/{name}"
     """Folder for checkpoints and logs; {name} stands for the name."""
     steps: int = 20_000
@@ -143,6 +158,10 @@ class Recipe:
         for window in self.loss.windows + self.loss.bands:
             if not isinstance(window, int) or window < 2:
                 raise ConfigError(f"loss.windows and loss.bands must be whole numbers above 1, not {window!r}")
+        if self.teacher.kind not in TEACHERS:
+            raise ConfigError(f"teacher.kind is {self.teacher.kind!r}: {nearest(self.teacher.kind, TEACHERS)}")
+        if self.teacher.every < 1:
+            raise ConfigError(f"teacher.every is {self.teacher.every}, but must be positive")
         if self.adversary.every < 1 or self.adversary.crop_seconds <= 0:
             raise ConfigError("adversary.every and adversary.crop_seconds must be positive")
         if min(self.seed, self.usual_codebooks, self.codebooks_from, self.warmup) < 0:
@@ -165,7 +184,7 @@ class Recipe:
         return dataclasses.asdict(self)
 
 
-SECTIONS = {"data": DataConfig, "loss": LossConfig, "adversary": AdversaryConfig}
+SECTIONS = {"data": DataConfig, "loss": LossConfig, "adversary": AdversaryConfig, "teacher": TeacherConfig}
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = (), under: Sequence[str] = ()) -> Recipe:
@@ -248,6 +267,8 @@ def _typed(value: Any, kind: str, name: str) -> Any:
             return float(value)
         if kind == "int" and not isinstance(value, bool) and float(value) == int(float(value)):
             return int(float(value))
+        if kind == "bool" and isinstance(value, bool):
+            return value
         if kind == "str" and isinstance(value, str):
             return value
         if kind.startswith("tuple") and isinstance(value, list | tuple):
