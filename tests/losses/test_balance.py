@@ -57,3 +57,23 @@ def test_what_is_no_number_is_left_out() -> None:
     gradient = balancer.gradient({"a": wave[0, 0] * torch.tensor(float("nan")), "b": wave[0, 1]}, wave)
     assert gradient.isfinite().all()
     assert float(balancer.total[0]) == 0
+
+
+def test_processes_balance_the_gradient_of_all_their_waves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two halves of a batch, the other's squares told to each: their mean is the gradient of one process that has both."""
+    wave = torch.randn(4, 12, generator=torch.Generator().manual_seed(0))
+
+    def found(part: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        part = part.clone().requires_grad_()
+        each = {"a": (part - 1).square().sum(1), "b": 9 * part.abs().sum(1)}
+        return {name: values.mean() for name, values in each.items()}, part
+
+    weights = {"a": 1.0, "b": 2.0}
+    whole = Balancer(weights).gradient(*found(wave))
+    halves = wave.chunk(2)
+    for mine, (own, other) in enumerate((halves, halves[::-1])):
+        terms, leaf = found(other)
+        squares = torch.stack([torch.autograd.grad(terms[n], leaf, retain_graph=True)[0].square().sum() for n in weights])
+        monkeypatch.setattr("mixcodec.losses.balance.sum_over_processes", lambda s, told=squares: s.add_(told))
+        monkeypatch.setattr("mixcodec.losses.balance.world", lambda: 2)
+        torch.testing.assert_close(Balancer(weights).gradient(*found(own)) / 2, whole.chunk(2)[mine])

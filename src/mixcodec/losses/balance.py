@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
-from mixcodec.nn.quantizers.processes import sum_over_processes, world
+from mixcodec.nn.processes import sum_over_processes, world
 
 FLOOR = 1e-12  # of a gradient's norm
 
@@ -32,14 +32,13 @@ class Balancer(torch.nn.Module):
         gradient = torch.zeros_like(wave)
         share = self.norm / sum(self.weights.values())
         pulls = {name: torch.autograd.grad(losses[name], wave, retain_graph=True)[0] for name in self.weights if name in losses}
-        lengths = torch.stack([pull.norm() for pull in pulls.values()])
-        sum_over_processes(lengths)
-        lengths /= world()
+        squares = torch.stack([pull.square().sum() for pull in pulls.values()])
+        sum_over_processes(squares)
+        lengths = squares.sqrt() / world()  # of the gradient at the waves of all processes, whose mean is what is lowered
         for (name, pull), length in zip(pulls.items(), lengths, strict=True):
-            if not length.isfinite():
-                continue
-            i = list(self.weights).index(name)
-            self.total[i].lerp_(length, 1 - self.decay)
-            self.seen[i].lerp_(torch.ones_like(length), 1 - self.decay)
-            gradient += share * self.weights[name] * pull / (self.total[i] / self.seen[i]).clamp(min=FLOOR)
+            i, sound = list(self.weights).index(name), length.isfinite()  # not asked for, for a GPU would have to be waited for
+            self.total[i] = torch.where(sound, self.total[i].lerp(length, 1 - self.decay), self.total[i])
+            self.seen[i] = torch.where(sound, self.seen[i].lerp(torch.ones_like(length), 1 - self.decay), self.seen[i])
+            usual = (self.total[i] / self.seen[i].clamp(min=FLOOR)).clamp(min=FLOOR)
+            gradient += torch.where(sound, share * self.weights[name] * pull / usual, 0.0)
         return gradient

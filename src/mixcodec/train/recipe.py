@@ -121,9 +121,12 @@ class Recipe:
     accelerator: str = "auto"
     """cpu, cuda or auto."""
     devices: int = 1
-    """Processes that share the work; each has batches of data.batch_size of its own."""
+    """Processes that share the work, each with data.batch_size segments of a step's batch: two do what one with twice the
+    batch would do."""
     precision: str = "bf16-mixed"
     """Lightning Fabric's name of the numeric precision."""
+    compile: bool = False
+    """Whether torch.compile makes kernels for stacks, losses and discriminators; needs a C++ compiler, on a GPU Triton."""
     threads: int = 1
     """Threads of one operator; more than one pays only on an otherwise idle machine."""
     seed: int = 0
@@ -184,22 +187,49 @@ class Recipe:
 SECTIONS = {"data": DataConfig, "loss": LossConfig, "adversary": AdversaryConfig, "teacher": TeacherConfig}
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: str | Path, overrides: Sequence[str] = (), under: Sequence[str] = ()) -> Recipe:
     """The recipe in a YAML file, with `field=value` or `section.field=value` overrides (values are YAML).
 
-    Raises ConfigError for a file that is not there or no YAML, and for an unknown or ill-typed field.
+    A file may name another as its `base`, by a path from its own folder, and give only what it changes: sections and parts
+    field by field; a part that names its `kind`, a list and a plain value as a whole. Its name is by default that of the file.
+    The overrides in `under` are made in the last base, so what a file changes stays changed.
+
+    Raises ConfigError for a file that is not there or no YAML, for bases in a circle, and for an unknown or ill-typed field.
     """
+    values = _read(Path(path), under, ())
+    for override in overrides:
+        _override(values, override)
+    return recipe_from_dict(values)
+
+
+def _read(path: Path, under: Sequence[str], above: tuple[Path, ...]) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a recipe such as configs/speech-16k.yaml") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of fields to values")
-    for override in overrides:
-        _override(values, override)
-    return recipe_from_dict(values)
+    if path.resolve() in above:
+        raise ConfigError(f"{path}: a recipe cannot be its own base, be it by way of others")
+    base = values.pop("base", None)
+    if base is None:
+        for override in under:
+            _override(values, override)
+        return values
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: base is {base!r}, but must be the path of a recipe")
+    return _changed(_read(path.parent / base, under, (*above, path.resolve())), {"name": path.stem} | values)
+
+
+def _changed(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    for name, new in changes.items():
+        old = base.get(name)
+        if isinstance(old, dict) and isinstance(new, dict) and "kind" not in new:
+            new = _changed(old, new)
+        base[name] = new
+    return base
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
@@ -231,6 +261,8 @@ def _typed(value: Any, kind: str, name: str) -> Any:
     """`value` as the field's type, where that loses nothing (YAML reads 1e-3 as text and 1 as an integer)."""
     kind = kind.removeprefix("<class '").removesuffix("'>")
     try:
+        if kind == "bool" and isinstance(value, bool):
+            return value
         if kind == "float" and not isinstance(value, bool):
             return float(value)
         if kind == "int" and not isinstance(value, bool) and float(value) == int(float(value)):

@@ -60,7 +60,7 @@ class Lookup(Projected):
     def _loss(self, x: torch.Tensor, chosen: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
         """The mean error, as a share of the entries' mean square: so that making all small gains nothing."""
         error = self._error(x, chosen) / self.table().detach().square().mean().clamp(min=1e-6)
-        return (error * kept).sum() / kept.sum().clamp(min=1)
+        return (error * kept).sum() / self._seen(kept).clamp(min=1)
 
     def _start_projections(self, z: torch.Tensor) -> torch.Tensor:
         """Principal directions of z (M, C) as projections; what z then is inside, (M, dim)."""

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
+from mixcodec.nn.processes import mean_over_processes
 from mixcodec.nn.quantizers.base import QUANTIZERS, Quantized
 from mixcodec.nn.quantizers.residual import Residual, sum_of_entries
 from mixcodec.registry import whole_number
@@ -75,7 +76,8 @@ class SemanticSplit(Residual):
             raise ConfigError(f"quantizer 'semantic_split': teacher is {self.teacher}, and {given}")
         with torch.autocast(vectors.device.type, enabled=False):
             far = 1 - F.cosine_similarity(self.head(vectors), teacher.detach().float(), dim=-1)
-        return (far * kept[:, None]).sum() / (kept.sum() * far.shape[1]).clamp(min=1)
+        items = mean_over_processes(kept.sum()) if self.training else kept.sum()
+        return (far * kept[:, None]).sum() / (items * far.shape[1]).clamp(min=1)
 
     def _rest(self, z: torch.Tensor, semantic: torch.Tensor) -> torch.Tensor:
         """What the acoustic levels quantize."""
