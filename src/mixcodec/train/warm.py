@@ -18,6 +18,9 @@ from mixcodec.train.checkpoint import folder_tensors, load_checkpoint
 EDGES = {"encoder.enter.weight": (1, 3), "decoder.leave.weight": (0, 2), "decoder.leave.bias": (0, 2)}
 """Of the layers beside the transform: the axis along which they hold bins, and how many runs of bins follow each other."""
 
+BESIDE = ("quantizer.head.", "quantizer.costs.")
+"""What a teacher looks at, and what codes cost: a codec without them lacks nothing, and one with them has its own."""
+
 
 def read_initial(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors of a checkpoint or a model folder, named as in a checkpoint, and the codec that they are of. Raises ConfigError."""
@@ -46,8 +49,9 @@ def adopted(net: CodecNet, weights: Mapping[str, torch.Tensor], codec: Mapping[s
         found |= _widened(net, weights, codec)
     found = _taught(found, codec["quantizer"], net.config["quantizer"])
     quantizer = {name: tensor for name, tensor in here.items() if name.startswith("quantizer.")}
-    needed = outside("quantizer.head", quantizer)
+    needed = {name: tensor for name, tensor in quantizer.items() if not name.startswith(BESIDE)}
     fitted = all(name in found and found[name].shape == tensor.shape for name, tensor in needed.items())
+    found = {name: tensor for name, tensor in found.items() if name in here or not name.startswith(BESIDE)}
     found = (quantizer | found) if fitted else (outside("quantizer", found) | quantizer)
     return found, fitted
 

@@ -100,7 +100,18 @@ class Ours(Measured):
 
     def command(self, direction: str, source: Path, target: Path) -> list[str]:
         rate = ["--kbps", str(self._kbps)] if direction == "encode" else []
-        return [*COMMAND, direction, str(source), "-o", str(target), "--model", self._model, "--variant", self._codec.variant, *rate]
+        return [
+            *COMMAND,
+            direction,
+            str(source),
+            "-o",
+            str(target),
+            "--model",
+            self._model,
+            "--variant",
+            self._codec.variant,
+            *rate,
+        ]
 
 
 class Neural(Measured):
