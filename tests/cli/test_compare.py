@@ -80,9 +80,25 @@ def test_two_kinds_from_the_command_line(folder, capsys, monkeypatch):
     assert [path.stat().st_mtime_ns for path in rows] == before
 
 
+def test_recipes_from_the_command_line(folder, capsys, monkeypatch):
+    (folder / "no-ema.yaml").write_text("base: tiny.yaml\nema: 0\n")
+    words = ["recipes", "no-ema.yaml", "ema=0.5", *BASE, "--steps", "4", "--clips", "2", "--clip-seconds", "1"]
+    status, said, told = run(capsys, monkeypatch, *words)
+    assert status == 0, told
+    assert "2 variants, 0 rows not measured" in said
+    text = (folder / "out" / "comparison.md").read_text()
+    assert "## Recipes: difference from tiny" in text
+    assert "| no-ema | 2 |" in text
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["recipes", "nofile.yaml", *BASE], "nofile.yaml: cannot be read"),
+        (["recipes", *BASE], "configs/ablations has no recipes"),
+        (["recipes", "tiny.yaml", *BASE], "two of the recipes are called 'tiny'"),
+        (["recipes", "tiny.yaml", "stepz=9", *BASE], "did you mean 'steps'"),
+        (["mixers", "tiny.yaml", *BASE], "'tiny.yaml' is no override"),
         (["mixer", *BASE], "no part 'mixer' to compare: did you mean 'mixers'?"),
         (["mixers", *BASE, "--kinds", "poolin"], "no mixer 'poolin': did you mean 'pooling'?"),
         (["quantizers", *BASE, "--kinds", "simvk"], "no quantizer 'simvk': did you mean 'simvq'?"),

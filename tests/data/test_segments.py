@@ -47,6 +47,9 @@ def test_a_batch_is_a_pure_function_of_seed_and_step(
     fresh.batch(step + 7)
     assert np.array_equal(segments.batch(step), wave)
     assert np.array_equal(fresh.batch(step), wave)
+    parts = [segments.batch(step, part) for part in range(2)]
+    twice = Segments(store, seconds, 2 * batch, seed, augment=augment)
+    assert np.array_equal(twice.batch(step), np.concatenate(parts))
 
 
 def test_seeds_steps_and_items_differ(store: Store) -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.transforms import TRANSFORMS
+from mixcodec.nn.transforms.dft import RealDft
 
 
 def build(kind, **options):
@@ -55,6 +56,24 @@ def test_stft_is_numpys_with_compressed_magnitudes():
     expected = np.fft.rfft(wave[0, 32:96].numpy() * taper, norm="ortho")
     expected = expected * np.abs(expected) ** -0.5
     np.testing.assert_allclose(frames[2, :33] + 1j * frames[2, 33:], expected, atol=1e-4)
+
+
+@settings(deadline=None)
+@given(size=st.integers(2, 300), seed=st.integers(0, 99))
+def test_dft_is_numpys(size, seed):
+    x = torch.randn(3, size, generator=torch.Generator().manual_seed(seed))
+    dft = RealDft(size)
+    re, im = dft(x)
+    expected = np.fft.rfft(x.double().numpy(), norm="ortho")
+    np.testing.assert_allclose(re.numpy() + 1j * im.numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(dft.inverse(re, im).numpy(), x.numpy(), atol=1e-5)
+    junk = torch.zeros_like(im)  # numpy, too, sees nothing of it
+    junk[:, [0, -1] if size % 2 == 0 else [0]] = 7.0
+    np.testing.assert_allclose(dft.inverse(re, im + junk).numpy(), x.numpy(), atol=1e-5)
+
+
+def test_dft_is_small():
+    assert sum(table.numel() for table in RealDft(1764).buffers()) < 1764**2 / 100
 
 
 def test_silence_has_a_finite_gradient():

@@ -1,12 +1,12 @@
+import copy
 import itertools
 import json
 import math
-import subprocess
-import sys
+import shutil
 
 import pytest
 import torch
-import yaml
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mixcodec.errors import ConfigError, FileError
 from mixcodec.nn.codec import CodecNet
@@ -49,7 +49,7 @@ def test_checkpoints_hold_what_is_promised(tiny_recipe, tmp_path):
     trainer = Trainer(tiny_recipe(out=str(tmp_path)))
     trainer.run()
     tensors, meta = load_checkpoint(tmp_path / "last.safetensors")
-    assert {name.split(".")[0] for name in tensors} == {"net", "ema", "adversary", "optimizer", "rival", "random"}
+    assert {name.split(".")[0] for name in tensors} == {"net", "ema", "adversary", "optimizer", "rival"}
     assert meta["step"] == 8
     assert len(meta["manifest"]) == 64
     assert meta["recipe"]["name"] == "tiny"
@@ -107,20 +107,6 @@ def test_a_checkpoint_is_whole_or_absent(tmp_path):
         load_checkpoint(tmp_path / "none.safetensors")
 
 
-def test_two_processes_learn_together(tiny_recipe, tmp_path):
-    """Two processes of gloo, started as a user starts them: they end (no hang), with codebooks that saw both."""
-    recipe = tiny_recipe(out=str(tmp_path / "run"), devices=2, steps=6)
-    path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(json.loads(json.dumps(recipe.as_dict()))))
-    command = [sys.executable, "-m", "mixcodec.cli.main", "train", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    tensors, meta = load_checkpoint(tmp_path / "run" / "last.safetensors")
-    assert meta["step"] == 6
-    frames = 4 * 40 * 2  # of a batch of 4 x 0.4 s, in both processes
-    assert frames / 2 < float(tensors["net.quantizer.levels.0.count"].sum()) <= frames
-
-
 def test_training_goes_on_from_an_exported_folder(tiny_recipe, tmp_path):
     first = Trainer(tiny_recipe(out=str(tmp_path / "a")))
     first.run()
@@ -159,3 +145,67 @@ def test_a_folder_that_cannot_be_written_is_an_error(tiny_recipe, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="choose another out"):
         Trainer(tiny_recipe(out=str(tmp_path / "file" / "run"))).run()
+
+
+def test_a_step_whose_gradients_are_not_finite_is_not_taken(tiny_recipe, tmp_path):
+    trainer = Trainer(tiny_recipe(out=str(tmp_path)))
+    before = copy.deepcopy(trainer.net.module.state_dict())
+    for bad in (math.nan, math.inf, 0.5):
+        for parameter in trainer.net.module.parameters():
+            parameter.grad = torch.full_like(parameter, 0.1)
+        trainer.net.module.encoder.enter.weight.grad[0, 0] = bad
+        norm = trainer._descend(trainer.net, trainer.optimizer)
+        now = trainer.net.module.state_dict()
+        assert math.isfinite(bad) == bool(norm.isfinite())
+        assert all(torch.equal(before[name], now[name]) for name in now) != math.isfinite(bad)
+
+
+class Waits(TorchDispatchMode):
+    """Collects the operations for whose result a program has to wait for a GPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        masked = name in ("index", "index_put", "index_put_") and any(i is not None and i.dtype == torch.bool for i in args[1])
+        if masked or name in ("_local_scalar_dense", "nonzero", "masked_select", "bincount", "unique2", "equal"):
+            self.found.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_does_not_wait_for_a_gpu(tiny_recipe, tmp_path):
+    """On a CPU nothing waits, but the operations are the same: only numbers that were drawn on the host are read."""
+    codec = json.loads(json.dumps(tiny_recipe().codec))
+    codec["quantizer"]["codebook"]["restart_every"] = 1000
+    trainer = Trainer(tiny_recipe(out=str(tmp_path), codec=codec, steps=6))
+    trainer.run(until=3)
+    wave = torch.from_numpy(trainer.data.train_segments().batch(0))
+    for step, drawn in ((3, 2), (4, 3)):  # an offset for each of two windows; then a crop for the discriminators too
+        trainer.step = step
+        with Waits() as waits:
+            values = trainer._train_step(wave)
+        assert waits.found == ["_local_scalar_dense"] * drawn
+        assert all(isinstance(value, torch.Tensor) for value in values.values())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_training_has_the_losses_of_eager_training(tiny_recipe, tmp_path):
+    """Kernels add in another order: 4e-5 of the loss where it was measured."""
+    losses = {}
+    for compiled in (False, True):
+        loss = {"windows": [128, 256], "bands": [10, 20], "envelope": 1.0, "loudness": 1.0}
+        recipe = tiny_recipe(out=str(tmp_path / str(compiled)), compile=compiled, precision="32-true", loss=loss)
+        trainer = Trainer(recipe)
+        segments = trainer.data.train_segments()
+        losses[compiled] = []
+        for trainer.step in range(5):
+            if trainer.step == 2:
+                trainer._start_codebooks()
+            losses[compiled].append(float(trainer._train_step(torch.from_numpy(segments.batch(trainer.step)))["loss"]))
+    assert losses[True] == pytest.approx(losses[False], rel=1e-3)
+    trainer.save(trainer.checkpoint)
+    eager = Trainer(tiny_recipe(out=str(tmp_path / "True"), precision="32-true", loss=loss))  # goes on with the compiled weights
+    assert eager.step == trainer.step

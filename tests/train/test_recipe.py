@@ -71,3 +71,56 @@ def test_a_missing_file_and_no_yaml_are_errors(tmp_path):
 def test_a_recipe_survives_being_written_down():
     recipe = load_recipe(SPEECH)
     assert recipe_from_dict(json.loads(json.dumps(recipe.as_dict()))) == recipe
+
+
+def test_a_recipe_changes_its_base_and_nothing_else(tmp_path):
+    folder = tmp_path / "sub"
+    folder.mkdir()
+    (folder / "small.yaml").write_text(
+        f"base: {SPEECH}\nsteps: 7\nloss: {{envelope: 0}}\ncodec: {{quantizer: {{codebooks: 4}}}}\n"
+    )
+    (tmp_path / "top.yaml").write_text(
+        "base: sub/small.yaml\nname: other\ncodec: {quantizer: {kind: fsq, levels: [5, 5]}}\nema: 0.5\n"
+    )
+    base, small, top = (load_recipe(path).as_dict() for path in (SPEECH, folder / "small.yaml", tmp_path / "top.yaml"))
+    base |= {"name": "small", "steps": 7}
+    base["loss"]["envelope"] = 0
+    base["codec"]["quantizer"]["codebooks"] = 4
+    assert small == base
+    base |= {"name": "other", "ema": 0.5}
+    base["codec"]["quantizer"] = {"kind": "fsq", "levels": [5, 5]}  # a part of another kind has none of the old one's options
+    assert top == base
+
+
+def test_overrides_of_the_base_leave_what_a_recipe_changes(tmp_path):
+    (tmp_path / "no-ema.yaml").write_text(f"base: {SPEECH}\nema: 0\n")
+    recipe = load_recipe(tmp_path / "no-ema.yaml", under=["ema=0.5", "steps=9"])
+    assert (recipe.ema, recipe.steps) == (0, 9)
+    assert load_recipe(tmp_path / "no-ema.yaml", ["ema=0.25"], ["ema=0.5"]).ema == 0.25
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base: a.yaml", r"a\.yaml: a recipe cannot be its own base"),
+        ("base: b.yaml", "a recipe cannot be its own base"),
+        ("base: none.yaml", r"none\.yaml: cannot be read"),
+        ("base: [a.yaml]", "must be the path of a recipe"),
+        (f"base: {SPEECH}\nstepz: 3", "did you mean 'steps'"),
+    ],
+)
+def test_a_wrong_base_says_what_is_wrong(text, message, tmp_path):
+    (tmp_path / "a.yaml").write_text(text)
+    (tmp_path / "b.yaml").write_text("base: a.yaml")
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(tmp_path / "a.yaml")
+
+
+def test_ablations_have_the_parameters_of_their_base():
+    """Within 1 %: what a part costs more or less is made up for, so that a table does not compare sizes."""
+    wanted = sum(p.numel() for p in CodecNet(load_recipe(SPEECH).codec).parameters())
+    for path in CONFIGS:
+        if path.parent.name == "ablations":
+            recipe = load_recipe(path)
+            assert recipe.name == path.stem
+            assert sum(p.numel() for p in CodecNet(recipe.codec).parameters()) == pytest.approx(wanted, rel=0.01), path

@@ -13,6 +13,7 @@ def compare(
     part: tyro.conf.Positional[str],
     overrides: tyro.conf.Positional[tuple[str, ...]] = (),
     recipe: Path | None = None,
+    initial: Path | None = None,
     kinds: tuple[str, ...] = (),
     steps: int | None = None,
     seeds: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["--seed"])] = (0,),
@@ -28,14 +29,19 @@ def compare(
 
     For example: mixcodec compare mixers --data recordings --kinds convolution attention ssm --out runs/mixers
 
+    Or other recipes with a base: mixcodec compare recipes configs/ablations/no-*.yaml steps=500 --data recordings
+
     The folder OUT gets comparison.md, comparison.html and a file for each kind and seed: a run that was stopped goes on with
     the kinds that are missing, and one with new kinds trains those alone.
 
     Args:
-        part: quantizers (at matched bitrate) or mixers (at equal parameters, then at equal arithmetic).
-        overrides: Fields of the recipe to change, as field=value or section.field=value.
-        recipe: YAML file with the base codec and its training; by default configs/compare/PART.yaml.
-        kinds: Registered kinds to take; all by default.
+        part: quantizers (at matched bitrate), mixers (at equal parameters, then at equal arithmetic) or recipes.
+        overrides: Fields of the base to change, as field=value or section.field=value; and, of recipes, the YAML files of
+            those to compare with the base, by default configs/ablations. What such a recipe changes itself stays changed.
+        recipe: YAML file with the base codec and its training; by default configs/compare/PART.yaml, of recipes
+            configs/speech-16k.yaml.
+        initial: Checkpoint or model folder that all recipes begin with.
+        kinds: Registered kinds, or names of recipes, to take; all by default.
         steps: Steps of each, in place of the recipe's; the steps of the shared autoencoder keep their share.
         seeds: Each kind is trained once with each seed.
         data: Folder with the audio to train on, in place of the recipe's data.root.
@@ -49,18 +55,24 @@ def compare(
     from mixcodec.errors import UsageError
     from mixcodec.evaluate.compare import PARTS, Clips, Plan, checked, listed_names, with_steps, write_comparison
     from mixcodec.evaluate.compare import compare as run
+    from mixcodec.evaluate.compare.recipes import load_others, operating_points
     from mixcodec.registry import nearest
     from mixcodec.train import load_recipe
 
     if part not in PARTS:
         raise UsageError(f"no part {part!r} to compare: {nearest(part, list(PARTS))}")
-    changes = [*overrides, *([f"data.root={data}"] if data else [])]
-    base = load_recipe(recipe or Path("configs") / "compare" / f"{part}.yaml", changes)
+    files = [Path(word) for word in overrides if part == "recipes" and "=" not in word]
+    changes = [word for word in overrides if Path(word) not in files] + ([f"data.root={data}"] if data else [])
+    usual = Path("configs") / ("speech-16k.yaml" if part == "recipes" else f"compare/{part}.yaml")
+    base = load_recipe(recipe or usual, under=changes) if part == "recipes" else load_recipe(recipe or usual, changes)
+    others = load_others(files, changes) if part == "recipes" else ()
     if steps is not None:
-        base = with_steps(base, steps)
-    scored = Clips(clips, clip_seconds, base.data.root, listed_names(listed, Path(base.data.root)) if listed else ())
+        base, others = with_steps(base, steps), tuple(with_steps(one, steps) for one in others)
+    names = listed_names(listed, Path(base.data.root)) if listed else ()
+    scored = Clips(clips, clip_seconds, base.data.root, names, operating_points(base) if part == "recipes" else ())
     command = shlex.join(["mixcodec", *sys.argv[1:]])
-    plan = checked(Plan(part, base, kinds, seeds, scored, jobs, math.inf if minutes is None else minutes, command))
+    limit = math.inf if minutes is None else minutes
+    plan = checked(Plan(part, base, kinds, seeds, scored, jobs, limit, command, others, initial))
     folder = out or Path("runs") / f"compare-{part}"
     found = run(plan, folder, lambda line: print(line, file=sys.stderr, flush=True))
     table, page = write_comparison(found, folder)

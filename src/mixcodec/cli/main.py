@@ -28,7 +28,7 @@ COMMANDS = {
     "info": "what is inside a .mxc file or a model",
     "bench": "speed and memory, side by side with other codecs",
     "eval": "code clips by several codecs, score them, write a report (needs the extra: eval)",
-    "compare": "train one codec with every quantizer or token mixer in turn (needs the extras: train, eval)",
+    "compare": "train one codec with every quantizer, token mixer or recipe in turn (needs the extras: train, eval)",
     "models": "the models that come with this installation",
     "train": "train a codec from a recipe (needs the extra: train)",
     "export": "checkpoint -> model folder (needs the extra: train)",

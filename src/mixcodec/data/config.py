@@ -27,6 +27,8 @@ class DataConfig:
     """Only rows of the manifest with this kind, such as speech; empty takes all."""
     min_rate: int = 0
     """Leave out files with a native sample rate below this, in Hz."""
+    exclude: tuple[str, ...] = ()
+    """Speakers left out, as 'source/speaker', or whole sources: such as those whose bandwidth is less than their rate allows."""
     source_from: str = "parent"
     """In a walk, the source of a file is its 'parent' folder or the 'first' folder below the root."""
     speaker_regex: str = ""
@@ -79,7 +81,8 @@ class DataConfig:
             raise DataError(f"validation_fraction is {self.validation_fraction}, not from 0 to below 1")
         if self.manifest == "scan" and (self.split or self.kind):
             raise DataError("split and kind choose rows of a manifest, but manifest='scan' uses none")
-        object.__setattr__(self, "validation", tuple(self.validation))  # a list, when it comes from YAML
+        for name in ("validation", "exclude"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # a list, when it comes from YAML
         _ = self.augment
 
     @property
@@ -133,6 +136,8 @@ def open_data(config: DataConfig, progress: Progress | None = None) -> Data:
         source_from=config.source_from,
         speaker_regex=config.speaker_regex,
     )
+    if config.exclude:
+        manifest, _ = split_by_speaker(manifest, config.exclude)
     train, valid = split_by_speaker(manifest, config.validation, config.validation_fraction, config.seed)
     store = open_store(manifest, config.sample_rate, cache_dir, processes=config.processes, progress=progress)
     data = Data(config, manifest, store.subset(train), store.subset(valid))

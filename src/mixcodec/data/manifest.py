@@ -197,7 +197,7 @@ def _named_units(manifest: Manifest, holdout: Iterable[str]) -> set[str]:
         found = {e.unit for e in manifest.entries if name in (e.unit, e.source)}
         if not found:
             near = difflib.get_close_matches(name, list(manifest.units), n=1, cutoff=0.0)
-            raise DataError(f"no validation speaker {name!r} in {manifest.root}; the nearest is {near[0]!r}")
+            raise DataError(f"no speaker {name!r} in {manifest.root}; the nearest is {near[0]!r}")
         held |= found
     return held
 

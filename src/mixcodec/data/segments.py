@@ -1,7 +1,7 @@
-"""A store -> random training segments, each a pure function of (seed, step).
+"""A store -> random training segments, each a pure function of (seed, step, item).
 
 Nothing is remembered between batches: batch 70,000 is computed without the 69,999 before it, so a resumed run sees exactly
-what the run that was not stopped would have seen.
+what the run that was not stopped would have seen. And a batch can be made in parts, by processes that share it.
 
     unit (source, speaker)   drawn with p ~ seconds ** balance: 1 is in proportion, 0 gives every voice the same share
       clip                   drawn with p ~ length
@@ -36,7 +36,7 @@ class _Unit:
 
 
 class Segments:
-    """`batch(step)` -> (batch, N) float32 in [-1, 1], for any step >= 0."""
+    """`batch(step, part)` -> (batch, N) float32 in [-1, 1], for any step >= 0."""
 
     def __init__(
         self, store: Store, seconds: float, batch: int, seed: int = 0, *, balance: float = 0.5, augment: Augment | None = None
@@ -57,10 +57,16 @@ class Segments:
         self.shares = seconds_of**balance / (seconds_of**balance).sum()  # (units,), sums to 1
         self._bounds = np.cumsum(self.shares)[:-1]
 
-    def batch(self, step: int) -> Wave:
-        """(batch, N) float32 in [-1, 1]: batch number `step`, the same whenever and wherever it is asked for."""
-        wave = np.stack([self.segment(step, item)[0] for item in range(self.size)])
-        return self.augment(wave, self.store.sample_rate, self._rng(step)) if self.augment else wave
+    def batch(self, step: int, part: int = 0) -> Wave:
+        """(batch, N) float32 in [-1, 1]: batch number `step`, the same whenever and wherever it is asked for.
+
+        Parts 0, 1, ... of it, one after the other, are the batch of a larger `batch`.
+        """
+        return np.stack([self._augmented(step, item) for item in range(part * self.size, (part + 1) * self.size)])
+
+    def _augmented(self, step: int, item: int) -> Wave:
+        wave, _ = self.segment(step, item)
+        return self.augment(wave[None], self.store.sample_rate, self._rng(step, item, 0))[0] if self.augment else wave
 
     def segment(self, step: int, item: int) -> tuple[Wave, str]:
         """(N,) samples and their unit, before augmentation. Of several tries that are all nearly silent, the most active."""

@@ -1,8 +1,9 @@
 """What a codec is trained to lower."""
 
 from mixcodec.losses.adversarial import discriminator_loss, feature_loss, generator_loss
+from mixcodec.losses.balance import Balancer
 from mixcodec.losses.envelope import Envelope
 from mixcodec.losses.loudness import Loudness
 from mixcodec.losses.spectral import Spectral
 
-__all__ = ["Envelope", "Loudness", "Spectral", "discriminator_loss", "feature_loss", "generator_loss"]
+__all__ = ["Balancer", "Envelope", "Loudness", "Spectral", "discriminator_loss", "feature_loss", "generator_loss"]

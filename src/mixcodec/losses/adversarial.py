@@ -1,10 +1,9 @@
 """Adversarial losses over the outputs of discriminators."""
 
-from collections.abc import Sequence
-
 import torch
 
-Outputs = Sequence[tuple[torch.Tensor, Sequence[torch.Tensor]]]  # of each discriminator: scores, features
+from mixcodec.losses.discriminators import Outputs
+from mixcodec.nn.processes import mean_over_processes
 
 
 def discriminator_loss(real: Outputs, fake: Outputs) -> torch.Tensor:
@@ -19,8 +18,10 @@ def generator_loss(fake: Outputs) -> torch.Tensor:
 
 
 def feature_loss(real: Outputs, fake: Outputs) -> torch.Tensor:
-    """Feature matching: mean absolute difference of features, over the real ones' mean size (Kumar et al., 2019, MelGAN)."""
-    losses = []
-    for (_, rs), (_, fs) in zip(real, fake, strict=True):
-        losses += [(r.detach() - f).abs().mean() / r.detach().abs().mean().clamp(min=1e-3) for r, f in zip(rs, fs, strict=True)]
-    return torch.stack(losses).mean()
+    """Feature matching: mean absolute difference of features, over the real ones' mean size (Kumar et al., 2019, MelGAN).
+
+    The size is that over all processes that train together, which must come here equally often.
+    """
+    pairs = [(r.detach(), f) for (_, rs), (_, fs) in zip(real, fake, strict=True) for r, f in zip(rs, fs, strict=True)]
+    sizes = mean_over_processes(torch.stack([r.abs().mean() for r, _ in pairs])).clamp(min=1e-3)
+    return torch.stack([(r - f).abs().mean() / size for (r, f), size in zip(pairs, sizes, strict=True)]).mean()

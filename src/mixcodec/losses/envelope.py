@@ -5,6 +5,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from mixcodec.nn.processes import mean_over_processes
+
 BANDS = 15  # third octaves from 150 Hz up
 LOWEST = 150.0
 WINDOW_SECONDS = 0.0256
@@ -27,7 +29,8 @@ class Envelope(torch.nn.Module):
 
     The core of STOI (Taal et al., 2011, An Algorithm for Intelligibility Prediction of Time-Frequency Weighted Noisy Speech)
     without its clipping, as a loss (Fu et al., 2018, End-to-End Waveform Utterance Enhancement for Direct Evaluation Metrics
-    Optimization by Fully Convolutional Neural Networks). Waves shorter than a segment give 0.
+    Optimization by Fully Convolutional Neural Networks). Waves shorter than a segment give 0. In training, segments are
+    counted over all processes that train together, which must come here equally often.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -48,7 +51,8 @@ class Envelope(torch.nn.Module):
             loud = (power > power.amax(1, keepdim=True) * 10 ** (-RANGE_DB / 10)).to(x)
             x, y = x - x.mean(3, keepdim=True), y - y.mean(3, keepdim=True)
             correlation = F.cosine_similarity(x, y, dim=3, eps=1e-5).mean(1)
-            return 1 - (correlation * loud).sum() / loud.sum().clamp(min=1)
+            count = mean_over_processes(loud.sum()) if self.training else loud.sum()
+            return 1 - (correlation * loud).sum() / count.clamp(min=1)
 
     def _segments(self, wave: torch.Tensor) -> torch.Tensor | None:
         """Envelopes (B, BANDS, S, SEGMENT_FRAMES) of segments that overlap by two thirds; None if there is no whole one."""

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from mixcodec.mel import mel_edges, mel_filters
+from mixcodec.nn.processes import mean_over_processes
 
 FLOOR = 1e-5  # under which a mel band counts as silent
 
@@ -33,7 +35,8 @@ class Spectral(torch.nn.Module):
     - `phase`: 1 - cos of the phase difference, weighted by the target's energy in the same measure; it moves phases and
       leaves magnitudes alone.
 
-    In training, windows start at a random offset under one hop at every call, so that a coarse hop sees every alignment.
+    In training, windows start at a random offset under one hop at every call, so that a coarse hop sees every alignment; the
+    energies are means over all processes that train together, which must come here equally often.
     """
 
     def __init__(
@@ -54,10 +57,17 @@ class Spectral(torch.nn.Module):
         totals = {name: estimate.new_zeros(()) for name in ("mel", "magnitude", "complex", "phase")}
         with torch.autocast(estimate.device.type, enabled=False):
             for window in self.windows:
-                offset = int(torch.randint(window // 2, ())) if self.training else 0
-                for name, value in self._at(window, estimate[:, offset:].float(), target[:, offset:].float()).items():
+                part = slice(None)
+                if self.training:
+                    offset, last = int(torch.randint(window // 2, ())), window // 2 - 1
+                    part = slice(offset, estimate.shape[1] - last + offset)  # equally long whatever the offset
+                for name, value in self._at(window, estimate[:, part].float(), target[:, part].float()).items():
                     totals[name] = totals[name] + value / len(self.windows)
         return totals
+
+    def compile(self, *arguments: Any, **options: Any) -> None:
+        """Compiles what is done at one window: the offset changes with every call."""
+        self._at = torch.compile(self._at, *arguments, **options)  # type: ignore[method-assign]
 
     def _at(self, window: int, estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
         mel: torch.Tensor = getattr(self, f"mel_{window}")
@@ -66,15 +76,19 @@ class Spectral(torch.nn.Module):
             re, im, mag, gain, bands = self._spectrum(window, target, mel)
             power = mag * gain
             energy = power.square()
+            mean, mean_low = self._mean(energy), self._mean(energy[..., :low])
         re_, im_, mag_, gain_, bands_ = self._spectrum(window, estimate, mel)
         away = (re_ * gain_ - re * gain).square() + (im_ * gain_ - im * gain).square()
         agree = (re * re_ + im * im_) * (energy / (mag * mag_))
         return {
             "mel": (bands_ - bands).abs().mean(),
-            "magnitude": (mag_ * gain_ - power).square().mean() / energy.mean(),
-            "complex": away[..., :low].mean() / energy[..., :low].mean(),
-            "phase": 1 - agree.sum() / energy.sum(),
+            "magnitude": (mag_ * gain_ - power).square().mean() / mean,
+            "complex": away[..., :low].mean() / mean_low,
+            "phase": 1 - agree.mean() / mean,
         }
+
+    def _mean(self, energy: torch.Tensor) -> torch.Tensor:
+        return mean_over_processes(energy.mean()) if self.training else energy.mean()
 
     def _spectrum(self, window: int, wave: torch.Tensor, mel: torch.Tensor) -> tuple[torch.Tensor, ...]:
         frames = wave.unfold(-1, window, window // 2) * getattr(self, f"taper_{window}")

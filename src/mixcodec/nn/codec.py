@@ -78,16 +78,24 @@ class CodecNet(torch.nn.Module):
         """What the quantizer sees, (B, T, latent), of whole waves (B, T * hop)."""
         return self.encoder(self.transform.features(self.transform.wave_to_frames(wave)))
 
-    def forward(self, wave: torch.Tensor, active: torch.Tensor | None = None, quantize: bool = True) -> Reconstruction:
+    def forward(
+        self,
+        wave: torch.Tensor,
+        active: torch.Tensor | None = None,
+        quantize: bool = True,
+        teacher: torch.Tensor | None = None,
+    ) -> Reconstruction:
         """Encodes, quantizes with `active` (B,) codebooks an item (all if None), decodes: for training.
 
-        Without `quantize` the latents go to the decoder as they are, and there are no codes (K = 0).
+        Without `quantize` the latents go to the decoder as they are, and there are no codes (K = 0). Features (B, T, F) of a
+        `teacher` go to the quantizer, which must be one that is taught.
         """
         latents = self.latents(wave)
         if not quantize:
             wave = self.transform.frames_to_wave(self.decoder(latents))
             return Reconstruction(wave, latents.new_zeros(*latents.shape[:2], 0).long(), wave.new_zeros(()), wave.new_zeros(1))
-        codes, vectors, loss, usage = self.quantizer(latents, active)
+        taught = {} if teacher is None else {"teacher": teacher}
+        codes, vectors, loss, usage = self.quantizer(latents, active, **taught)
         frames = self.decoder(vectors)
         return Reconstruction(self.transform.frames_to_wave(frames), codes, loss, usage)
 

@@ -7,10 +7,12 @@ from typing import Any
 import yaml
 
 from mixcodec.data import Data, open_data
+from mixcodec.entropy import Tables
 from mixcodec.errors import DataError
 from mixcodec.losses.discriminators import DISCRIMINATORS
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.export import export_folder, half_precision
+from mixcodec.nn.quantizers import Residual
 from mixcodec.nn.state import inside
 from mixcodec.train.checkpoint import load_checkpoint
 from mixcodec.train.recipe import Recipe, recipe_from_dict
@@ -41,9 +43,21 @@ def export_checkpoint(
         "data_manifest": meta["manifest"],
         "recipe": _shared(meta["recipe"]),
     }
-    learned = corpus_tables(net, _corpus(recipe, data)) if tables else None
+    learned = None
+    if tables:
+        net, learned = _with_tables(net, _corpus(recipe, data))
     export_folder(net, folder, recipe.name, _card(net, meta, quality, notes), about, adversary, learned)
     return recipe.name
+
+
+def _with_tables(net: CodecNet, data: Data) -> tuple[CodecNet, Tables]:
+    """The net as it is exported, and its entropy tables: where its choice of codes looks at what they cost, learned twice."""
+    learned = corpus_tables(net, data)
+    if isinstance(net.quantizer, Residual) and net.quantizer.thrift:
+        net.quantizer.learn_costs(learned)
+        net = half_precision(net)
+        learned = corpus_tables(net, data)
+    return net, learned
 
 
 def _corpus(recipe: Recipe, root: Path | None) -> Data:

@@ -10,30 +10,41 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy  # type: ignore[attr-defined]
 
-from mixcodec.data import Prefetcher, open_data
+from mixcodec.data import Prefetcher, Segments, open_data
 from mixcodec.errors import ConfigError
-from mixcodec.losses import Envelope, Loudness, Spectral, discriminator_loss, feature_loss, generator_loss
+from mixcodec.losses import Balancer, Envelope, Loudness, Spectral, discriminator_loss, feature_loss, generator_loss
 from mixcodec.losses.discriminators import DISCRIMINATORS
 from mixcodec.nn.codec import CodecNet
+from mixcodec.nn.processes import mean_over_processes
 from mixcodec.nn.state import inside, scoped
-from mixcodec.train.checkpoint import folder_tensors, load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from mixcodec.train.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from mixcodec.train.log import RunLog
 from mixcodec.train.recipe import Recipe
+from mixcodec.train.teacher import WIDTH as TEACHER_WIDTH
+from mixcodec.train.teacher import WhisperTeacher
 from mixcodec.train.validate import validate
+from mixcodec.train.warm import adopt
 
 log = logging.getLogger(__name__)
+
+START, ACTIVE, FORWARD, LOSSES = range(4)
+"""The stages of a step that draw: each draws the same, however much the others do."""
+UNSEEN = 1_000_000_000
+"""Number of the first batch that no step comes to."""
+TEACHER_BATCHES = 16
+"""Batches that tell a teacher what the corpus looks like."""
 
 
 class Trainer:
     """One run of a recipe on the data it names; `run` goes on from the run's checkpoint if there is one.
 
-    Every draw is a function of the seed and the step or of a generator kept in the checkpoint, so on one device a run that
-    was stopped ends with the same weights as one that was not.
+    Every draw is a function of the seed and the step, so a run that was stopped ends with the same weights as one that was
+    not. Several processes share the batch of a step, each taking its part of the segments: drawn are the same segments, crops
+    and numbers of codebooks as by one process that has them all, and what a loss or a codebook averages is averaged over all.
     """
 
     net_class: ClassVar[type[CodecNet]] = CodecNet
@@ -66,6 +77,8 @@ class Trainer:
         ]
         optimizer = torch.optim.AdamW(groups, recipe.lr, recipe.betas, weight_decay=recipe.weight_decay, fused=True)
         rival = torch.optim.AdamW(adversary.parameters(), recipe.adversary.lr, recipe.betas, fused=True)
+        if recipe.compile:
+            self._compile(net.encoder, net.decoder, adversary)
         self.net, self.optimizer = self.fabric.setup(net, optimizer)
         self.adversary, self.rival = self.fabric.setup(adversary, rival)
         options = {"complex_below": recipe.loss.complex_below}
@@ -74,17 +87,20 @@ class Trainer:
         )
         self.envelope = Envelope(recipe.codec["sample_rate"]).to(self.fabric.device)
         self.loudness = Loudness(recipe.codec["sample_rate"]).to(self.fabric.device)
-        torch.manual_seed(recipe.seed + self.fabric.global_rank)
+        if recipe.compile:
+            self._compile(self.spectral, self.envelope, self.loudness)
+        self.balancer = _balancer(recipe).to(self.fabric.device) if recipe.loss.balanced else None
+        self.teacher = self._teacher()
         self.step, self.best, self.seconds = 0, math.inf, 0.0
         self.history: list[dict[str, Any]] = []
-        self.fitted = initial is not None
+        self.fitted = False
         """Whether the codebooks have been fitted to data."""
         if self.checkpoint.exists() and initial:
             raise ConfigError(f"{self.folder} holds a run already, so --initial has no meaning; choose another out=")
         if self.checkpoint.exists():
             self._resume(self.checkpoint)
         elif initial:
-            self._begin_from(initial)
+            self.fitted = adopt(self.net.module, self.ema, self.adversary.module, initial)
 
     @property
     def checkpoint(self) -> Path:
@@ -95,23 +111,26 @@ class Trainer:
         """Trains up to step `until` (all the recipe's steps if None), validating and saving on the way."""
         recipe, until = self.recipe, min(until or self.recipe.steps, self.recipe.steps)
         segments = self.data.train_segments()
-        first, count = self.fabric.global_rank, self.fabric.world_size
+        rank, pinned = self.fabric.global_rank, self.fabric.device.type == "cuda"
 
-        def batch(step: int) -> npt.NDArray[np.float32]:
-            return segments.batch(step * count + first)
+        def batch(step: int) -> torch.Tensor:
+            wave = torch.from_numpy(segments.batch(step, rank))
+            return wave.pin_memory() if pinned else wave
 
-        with RunLog(self.folder, self.step, until, first == 0) as record, Prefetcher(batch, start=self.step) as batches:
+        with RunLog(self.folder, self.step, until, rank == 0) as record, Prefetcher(batch, start=self.step) as batches:
             started = time.monotonic() - self.seconds
             for step, wave in batches:
                 if step >= until:
                     break
                 if step >= recipe.codebooks_from and not self.fitted:
                     self._start_codebooks()
-                values = self._train_step(torch.from_numpy(wave).to(self.fabric.device))
+                values = self._train_step(wave.to(self.fabric.device, non_blocking=True))
                 self.step = step + 1
                 self.seconds = time.monotonic() - started
                 if self.step % recipe.log_every == 0:
-                    record.scalars("train", self.step, values | {"lr": self.optimizer.param_groups[0]["lr"]})
+                    means = mean_over_processes(torch.stack(list(values.values())))
+                    known = dict(zip(values, means.tolist(), strict=True))  # only now is a GPU waited for
+                    record.scalars("train", self.step, known | {"lr": self.optimizer.param_groups[0]["lr"]})
                 record.advance()
                 if self.step % recipe.validate_every == 0 or self.step == until:
                     self._validate(record)
@@ -125,9 +144,8 @@ class Trainer:
         tensors = scoped("net", self.net.state_dict()) | scoped("ema", self.ema.state_dict())
         tensors |= scoped("adversary", self.adversary.state_dict())
         tensors |= scoped("optimizer", optimizer_tensors(self.optimizer)) | scoped("rival", optimizer_tensors(self.rival))
-        tensors["random"] = torch.get_rng_state()
-        if self.fabric.device.type == "cuda":
-            tensors["random_cuda"] = torch.cuda.get_rng_state(self.fabric.device)
+        if self.balancer:
+            tensors |= scoped("balancer", self.balancer.state_dict())
         meta = {
             "recipe": self.recipe.as_dict(),
             "step": self.step,
@@ -145,18 +163,12 @@ class Trainer:
         self._load_weights(path, tensors)
         restore_optimizer(self.optimizer, inside("optimizer", tensors))
         restore_optimizer(self.rival, inside("rival", tensors))
-        torch.set_rng_state(tensors["random"])
-        if self.fabric.global_rank:  # the checkpoint has the generator of the first process; the others need their own
-            torch.manual_seed(hash((self.recipe.seed, meta["step"], self.fabric.global_rank)))
-        if self.fabric.device.type == "cuda" and "random_cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["random_cuda"], self.fabric.device)
+        if self.balancer:
+            self.balancer.load_state_dict(inside("balancer", tensors))
         self.step, self.best, self.seconds = meta["step"], meta["best"], meta["seconds"]
         self.history, self.fitted = meta["history"], meta.get("fitted", meta["step"] > self.recipe.codebooks_from)
         if meta["manifest"] != self.data.manifest_hash:
             log.warning("the data is not what this run began with: its manifest has another hash")
-
-    def _begin_from(self, path: Path) -> None:
-        self._load_weights(path, folder_tensors(path) if path.is_dir() else load_checkpoint(path)[0])
 
     def _load_weights(self, path: Path, tensors: dict[str, torch.Tensor]) -> None:
         try:
@@ -170,65 +182,103 @@ class Trainer:
                 f"{path}: its weights are those of another codec or adversary than the recipe's ({reason})"
             ) from None
 
-    def _train_step(self, wave: torch.Tensor) -> dict[str, float]:
+    def _compile(self, *parts: torch.nn.Module) -> None:
+        """In place, what can be traced as a whole; a quantizer learns by steps that depend on the data, and stays as it is."""
+        for part in parts:
+            part.compile(dynamic=False)
+
+    def _chance(self, stage: int, part: int = 0) -> None:
+        """Makes what is drawn from here on a function of seed, step, `stage` and `part`, whatever was drawn before."""
+        sequence = np.random.SeedSequence(self.recipe.seed, spawn_key=(self.step, stage, part))
+        torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
+
+    def _train_step(self, wave: torch.Tensor) -> dict[str, torch.Tensor]:
         recipe, adversary = self.recipe, self.recipe.adversary
         rate = recipe.lr * schedule(self.step, recipe)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         hop = self.ema.hop
         wave = wave[:, : wave.shape[1] // hop * hop]
-        estimate, _, commitment, usage = self.net(wave, self._active(len(wave)), quantize=self.fitted)
+        taught = self.teacher and self.fitted and self.step % recipe.teacher.every == 0
+        features = self.teacher(wave) if self.teacher and taught else None
+        self._chance(ACTIVE)
+        active = self._active(len(wave))
+        self._chance(FORWARD, self.fabric.global_rank)
+        estimate, _, commitment, usage = self.net(wave, active, self.fitted, features)
+        self._chance(LOSSES)
         estimate, target = estimate[:, self.ema.delay :], wave[:, : wave.shape[1] - self.ema.delay]
-        terms = self.spectral(estimate, target)
+        heard = estimate.detach().requires_grad_() if self.balancer else estimate
+        terms = self.spectral(heard, target)
         weights = recipe.loss
         for name, term in (("envelope", self.envelope), ("loudness", self.loudness)):
             if getattr(weights, name):
-                terms[name] = term(estimate, target)
-        loss = weights.commitment * commitment + sum(getattr(weights, name) * term for name, term in terms.items())
-        values = {name: float(term.detach()) for name, term in terms.items()}
-        values |= {"commitment": float(commitment.detach()), "usage": float(usage.min())}
+                terms[name] = term(heard, target)
+        shares = {name: getattr(weights, name) for name in terms}
+        values = {name: term.detach() for name, term in terms.items()}
+        values |= {"commitment": commitment.detach(), "usage": usage.detach().min()}
         if self.step >= adversary.begin and self.step % adversary.every == 0:
-            size = min(round(adversary.crop_seconds * recipe.data.sample_rate), estimate.shape[1])
-            at = int(torch.randint(estimate.shape[1] - size + 1, ()))
-            fake, real = estimate[:, at : at + size], target[:, at : at + size]
+            size = min(round(adversary.crop_seconds * recipe.data.sample_rate), heard.shape[1])
+            at = int(torch.randint(heard.shape[1] - size + 1, ()))
+            fake, real = heard[:, at : at + size], target[:, at : at + size]
             values["discriminator"] = self._rival_step(real, fake.detach(), rate / recipe.lr)
             self.adversary.requires_grad_(False)
             with self.fabric.autocast():
                 scores, wanted = self.adversary.module(fake), self.adversary.module(real)
             self.adversary.requires_grad_(True)
             fooled, matched = generator_loss(scores), feature_loss(wanted, scores)
-            loss = loss + adversary.weight * fooled + adversary.feature_weight * matched
-            values |= {"generator": float(fooled.detach()), "feature": float(matched.detach())}
+            terms |= {"generator": fooled, "feature": matched}
+            shares |= {"generator": adversary.weight, "feature": adversary.feature_weight}
+            values |= {"generator": fooled.detach(), "feature": matched.detach()}
+        if self.balancer:
+            pull = self.balancer.gradient(terms, heard)
+            loss = weights.commitment * commitment + (estimate * pull).sum()  # whose gradient at the wave is the pull
+        else:
+            loss = weights.commitment * commitment + sum(shares[name] * term for name, term in terms.items())
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
-        norm = self.fabric.clip_gradients(self.net, self.optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
-        values |= {"loss": float(loss.detach()), "gradient": float(norm)}  # type: ignore[arg-type]
-        if math.isfinite(values["gradient"]):
-            self.optimizer.step()
-            self._average()
+        values |= {"loss": loss.detach(), "gradient": self._descend(self.net, self.optimizer)}
+        self._average()
         return values
 
-    def _rival_step(self, real: torch.Tensor, fake: torch.Tensor, schedule: float) -> float:
+    def _descend(self, net: torch.nn.Module, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        """A step with clipped gradients, unless they are not finite; their norm before."""
+        norm = self.fabric.clip_gradients(net, optimizer, max_norm=self.recipe.clip, error_if_nonfinite=False)
+        assert norm is not None
+        optimizer.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]  # the fused kernel looks at it
+        optimizer.step()
+        return norm
+
+    def _rival_step(self, real: torch.Tensor, fake: torch.Tensor, schedule: float) -> torch.Tensor:
         for group in self.rival.param_groups:
             group["lr"] = self.recipe.adversary.lr * schedule
         loss = discriminator_loss(self.adversary(real), self.adversary(fake))
         self.rival.zero_grad()
         self.fabric.backward(loss)
-        norm = self.fabric.clip_gradients(self.adversary, self.rival, max_norm=self.recipe.clip, error_if_nonfinite=False)
-        if math.isfinite(float(norm)):  # type: ignore[arg-type]
-            self.rival.step()
-        return float(loss.detach())
+        self._descend(self.adversary, self.rival)
+        return loss.detach()
+
+    def _teacher(self) -> WhisperTeacher | None:
+        """The recipe's teacher, knowing what the corpus looks like to it."""
+        if not self.recipe.teacher.kind:
+            return None
+        if getattr(self.ema.quantizer, "teacher", 0) != TEACHER_WIDTH:
+            told = "codec.quantizer must be a semantic_split whose teacher has as many numbers a frame"
+            raise ConfigError(f"teacher.kind is {self.recipe.teacher.kind!r}, with {TEACHER_WIDTH}: {told}")
+        teacher = WhisperTeacher(self.ema.sample_rate, self.ema.frame_rate, self.recipe.threads)
+        segments = self.data.train_segments()
+        teacher.fit(self._whole_batch(segments, UNSEEN + number) for number in range(TEACHER_BATCHES))
+        return teacher
 
     def _active(self, batch: int) -> torch.Tensor:
-        """How many codebooks each item uses (B,)."""
-        books = self.ema.codebooks
-        some = torch.randint(1, books + 1, (batch,))
-        return torch.where(torch.rand(batch) < self.recipe.dropout, some, self.recipe.usual_codebooks or books).to(
-            self.fabric.device
-        )
+        """How many codebooks each item uses (B,): drawn for the items of all processes, of which these are a part."""
+        books, every = self.ema.codebooks, batch * self.fabric.world_size
+        some = torch.randint(1, books + 1, (every,))
+        active = torch.where(torch.rand(every) < self.recipe.dropout, some, self.recipe.usual_codebooks or books)
+        return active[batch * self.fabric.global_rank :][:batch].to(self.fabric.device, non_blocking=True)
 
     @torch.no_grad()
     def _start_codebooks(self) -> None:
+        self._chance(START)
         latents = list(self._latents())
         self.net.module.quantizer.start(torch.cat(latents)[: self.recipe.start_frames])
         self.fitted = True
@@ -238,14 +288,18 @@ class Trainer:
 
     def _latents(self) -> Iterator[torch.Tensor]:
         """Latents (M, latent) of batches that training does not see again (its steps stay far below these numbers)."""
-        segments, have, number = self.data.train_segments(), 0, 1_000_000_000
+        segments, have, number = self.data.train_segments(), 0, UNSEEN
         while have < self.recipe.start_frames:
-            wave = torch.from_numpy(segments.batch(number)).to(self.fabric.device)
+            wave = self._whole_batch(segments, number).to(self.fabric.device)
             wave = wave[:, : wave.shape[1] // self.ema.hop * self.ema.hop]
             with self.fabric.autocast():
                 found = self.net.module.latents(wave).float().flatten(0, 1)
             yield found
             have, number = have + len(found), number + 1
+
+    def _whole_batch(self, segments: Segments, number: int) -> torch.Tensor:
+        """A batch with the parts of all processes."""
+        return torch.from_numpy(np.concatenate([segments.batch(number, part) for part in range(self.fabric.world_size)]))
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -266,6 +320,14 @@ class Trainer:
         if metrics["score"] < self.best:
             self.best = metrics["score"]
             self.save(self.folder / "best.safetensors")
+
+
+def _balancer(recipe: Recipe) -> Balancer:
+    loss, adversary = recipe.loss, recipe.adversary
+    weights = {name: getattr(loss, name) for name in ("mel", "magnitude", "complex", "phase", "envelope", "loudness")}
+    if adversary.begin < recipe.steps:
+        weights |= {"generator": adversary.weight, "feature": adversary.feature_weight}
+    return Balancer(weights)
 
 
 def schedule(step: int, recipe: Recipe) -> float:

@@ -14,6 +14,7 @@ from mixcodec.registry import nearest
 from mixcodec.tokens import MODEL_NAME
 
 ACCELERATORS = ["auto", "cpu", "cuda", "gpu", "mps"]
+TEACHERS = ["", "whisper"]
 PRECISIONS = ["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 
 
@@ -35,6 +36,8 @@ class LossConfig:
     """Disturbance of perceived loudness."""
     complex_below: float = 8000
     """Frequency in Hz under which the complex term counts."""
+    balanced: bool = False
+    """Whether the weights, with the adversary's, are shares of the gradient at the wave, instead of factors of the losses."""
     commitment: float = 0.1
     """How strongly latents are drawn to their codes."""
     windows: tuple[int, ...] = (256, 512, 1024)
@@ -64,6 +67,16 @@ class AdversaryConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class TeacherConfig:
+    """What teaches the first codebook of a `semantic_split` quantizer; how strongly, the quantizer's `weight` says."""
+
+    kind: str = ""
+    """whisper (the encoder of Whisper base), or empty for none."""
+    every: int = 1
+    """It takes part in one step of so many."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Recipe:
     """All that decides a training run."""
 
@@ -77,6 +90,8 @@ class Recipe:
     """What is lowered."""
     adversary: AdversaryConfig = dataclasses.field(default_factory=AdversaryConfig)
     """The discriminators."""
+    teacher: TeacherConfig = dataclasses.field(default_factory=TeacherConfig)
+    """What the first codebook is to know."""
     out: str = "runs/{name}"
     """Folder for checkpoints and logs; {name} stands for the name."""
     steps: int = 20_000
@@ -106,9 +121,12 @@ class Recipe:
     accelerator: str = "auto"
     """cpu, cuda or auto."""
     devices: int = 1
-    """Processes that share the work; each has batches of data.batch_size of its own."""
+    """Processes that share the work, each with data.batch_size segments of a step's batch: two do what one with twice the
+    batch would do."""
     precision: str = "bf16-mixed"
     """Lightning Fabric's name of the numeric precision."""
+    compile: bool = False
+    """Whether torch.compile makes kernels for stacks, losses and discriminators; needs a C++ compiler, on a GPU Triton."""
     threads: int = 1
     """Threads of one operator; more than one pays only on an otherwise idle machine."""
     seed: int = 0
@@ -140,6 +158,10 @@ class Recipe:
         for window in self.loss.windows + self.loss.bands:
             if not isinstance(window, int) or window < 2:
                 raise ConfigError(f"loss.windows and loss.bands must be whole numbers above 1, not {window!r}")
+        if self.teacher.kind not in TEACHERS:
+            raise ConfigError(f"teacher.kind is {self.teacher.kind!r}: {nearest(self.teacher.kind, TEACHERS)}")
+        if self.teacher.every < 1:
+            raise ConfigError(f"teacher.every is {self.teacher.every}, but must be positive")
         if self.adversary.every < 1 or self.adversary.crop_seconds <= 0:
             raise ConfigError("adversary.every and adversary.crop_seconds must be positive")
         if min(self.seed, self.usual_codebooks, self.codebooks_from, self.warmup) < 0:
@@ -162,25 +184,52 @@ class Recipe:
         return dataclasses.asdict(self)
 
 
-SECTIONS = {"data": DataConfig, "loss": LossConfig, "adversary": AdversaryConfig}
+SECTIONS = {"data": DataConfig, "loss": LossConfig, "adversary": AdversaryConfig, "teacher": TeacherConfig}
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: str | Path, overrides: Sequence[str] = (), under: Sequence[str] = ()) -> Recipe:
     """The recipe in a YAML file, with `field=value` or `section.field=value` overrides (values are YAML).
 
-    Raises ConfigError for a file that is not there or no YAML, and for an unknown or ill-typed field.
+    A file may name another as its `base`, by a path from its own folder, and give only what it changes: sections and parts
+    field by field; a part that names its `kind`, a list and a plain value as a whole. Its name is by default that of the file.
+    The overrides in `under` are made in the last base, so what a file changes stays changed.
+
+    Raises ConfigError for a file that is not there or no YAML, for bases in a circle, and for an unknown or ill-typed field.
     """
+    values = _read(Path(path), under, ())
+    for override in overrides:
+        _override(values, override)
+    return recipe_from_dict(values)
+
+
+def _read(path: Path, under: Sequence[str], above: tuple[Path, ...]) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a recipe such as configs/speech-16k.yaml") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of fields to values")
-    for override in overrides:
-        _override(values, override)
-    return recipe_from_dict(values)
+    if path.resolve() in above:
+        raise ConfigError(f"{path}: a recipe cannot be its own base, be it by way of others")
+    base = values.pop("base", None)
+    if base is None:
+        for override in under:
+            _override(values, override)
+        return values
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: base is {base!r}, but must be the path of a recipe")
+    return _changed(_read(path.parent / base, under, (*above, path.resolve())), {"name": path.stem} | values)
+
+
+def _changed(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    for name, new in changes.items():
+        old = base.get(name)
+        if isinstance(old, dict) and isinstance(new, dict) and "kind" not in new:
+            new = _changed(old, new)
+        base[name] = new
+    return base
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
@@ -212,10 +261,14 @@ def _typed(value: Any, kind: str, name: str) -> Any:
     """`value` as the field's type, where that loses nothing (YAML reads 1e-3 as text and 1 as an integer)."""
     kind = kind.removeprefix("<class '").removesuffix("'>")
     try:
+        if kind == "bool" and isinstance(value, bool):
+            return value
         if kind == "float" and not isinstance(value, bool):
             return float(value)
         if kind == "int" and not isinstance(value, bool) and float(value) == int(float(value)):
             return int(float(value))
+        if kind == "bool" and isinstance(value, bool):
+            return value
         if kind == "str" and isinstance(value, str):
             return value
         if kind.startswith("tuple") and isinstance(value, list | tuple):

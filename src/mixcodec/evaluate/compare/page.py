@@ -52,6 +52,10 @@ AXES: dict[str, tuple[Axis, ...]] = {
         Axis("encoding, × real time", _times("encode_x", 1), True),
         Axis("parameters of the quantizer, thousands", _times("quantizer_parameters", 1e-3), False),
     ),
+    "recipes": (
+        Axis("coded kbps", lambda rows: tables.kbps(rows, "coded_bits"), False),
+        Axis("a step of training, s of the processor", _times("train_cpu_seconds_a_step", 1), False),
+    ),
     "mixers": (
         Axis("speed, × real time", codec_speed, True),
         Axis("state of the stream, bytes (none is drawn as 1)", _state, False),

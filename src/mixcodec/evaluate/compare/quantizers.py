@@ -58,9 +58,9 @@ def quantizer_variants(codec: Mapping[str, Any], wanted: Sequence[str] = ()) -> 
     return found
 
 
-def bits_of(quantizer: Quantizer) -> float:
-    """Bits of a frame's codes without entropy coding."""
-    return math.log2(quantizer.size) * sum(1 / stride for stride in quantizer.strides)
+def bits_of(quantizer: Quantizer, books: int | None = None) -> float:
+    """Bits of a frame's codes of the first `books` codebooks (all if None), without entropy coding."""
+    return math.log2(quantizer.size) * sum(1 / stride for stride in quantizer.strides[:books])
 
 
 def _variant(kind: str, group: str, codec: Mapping[str, Any], forms: Sequence[Config], bits: float, channels: int) -> Variant:

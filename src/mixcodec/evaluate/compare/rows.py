@@ -24,12 +24,12 @@ UNIMPORTANT = {"name", "out", "threads", "log_every", "validate_every", "save_ev
 Row = dict[str, Any]
 
 
-def row_key(variant: Variant, recipe: Recipe, manifest: str, clips: Clips, shared: bool) -> str:
+def row_key(variant: Variant, recipe: Recipe, manifest: str, clips: Clips, shared: bool, initial: str = "") -> str:
     """The name of a row: a hash of all that its scores depend on but the code."""
     values, kept = recipe.as_dict(), _important(recipe)
-    scored = [clips.count, clips.seconds, list(clips.names)]
+    scored = [clips.count, clips.seconds, list(clips.names), *clips.books]
     base = [values["codec"]["encoder"], values["codec"]["decoder"]] if shared else []
-    codec = [dict(variant.codec), variant.streams, variant.dropout]
+    codec = [dict(variant.codec), variant.streams, variant.dropout, *([initial] if initial else [])]
     text = json.dumps([VERSION, codec, kept, manifest, scored, base], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
@@ -44,6 +44,15 @@ def _important(recipe: Recipe) -> dict[str, Any]:
     values = recipe.as_dict()
     kept = {k: v for k, v in values.items() if k not in UNIMPORTANT}
     return kept | {"data": {k: v for k, v in values["data"].items() if k not in LOCAL}}
+
+
+def file_hash(path: Path) -> str:
+    """A hash of the weights in a checkpoint or a model folder. Raises FileError."""
+    try:
+        with open(path / "model.safetensors" if path.is_dir() else path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read as a checkpoint or a model folder ({error.strerror})") from None
 
 
 class Rows:

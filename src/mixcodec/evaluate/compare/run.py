@@ -23,9 +23,10 @@ from mixcodec.errors import ConfigError, UsageError
 from mixcodec.evaluate.bench.machine import describe_machine, versions
 from mixcodec.evaluate.compare.mixers import mixer_variants
 from mixcodec.evaluate.compare.quantizers import quantizer_variants
-from mixcodec.evaluate.compare.rows import Row, Rows, row_key, shared_key
+from mixcodec.evaluate.compare.recipes import recipe_variants
+from mixcodec.evaluate.compare.rows import Row, Rows, file_hash, row_key, shared_key
 from mixcodec.evaluate.compare.score import METRICS, Clips
-from mixcodec.evaluate.compare.trial import Task, failed, run_trial, train_shared
+from mixcodec.evaluate.compare.trial import CHECKPOINT, Task, failed, run_trial, train_shared
 from mixcodec.evaluate.compare.variants import Variant
 from mixcodec.evaluate.extras import need_package
 from mixcodec.evaluate.metrics import METRICS as ALL_METRICS
@@ -34,14 +35,16 @@ from mixcodec.registry import nearest
 from mixcodec.train import Recipe
 from mixcodec.train.loop import revision
 
-PARTS: dict[str, Callable[..., list[Variant]]] = {"quantizers": quantizer_variants, "mixers": mixer_variants}
+PARTS: dict[str, Callable[[Plan], list[Variant]]] = {
+    "quantizers": lambda plan: quantizer_variants(plan.recipe.codec, plan.kinds),
+    "mixers": lambda plan: mixer_variants(plan.recipe.codec, plan.kinds),
+    "recipes": lambda plan: recipe_variants(plan.recipe, plan.others, plan.kinds),
+}
 """What can be compared."""
 SHARES = {"quantizers"}
 """Where the autoencoder before the part is the same for all, so that it is trained once."""
 
 WAITING = "not trained yet: the time was up; the same command goes on"
-CHECKPOINT = "last.safetensors"
-"""The name that the trainer gives its newest checkpoint."""
 
 Tell = Callable[[str], None]
 
@@ -51,17 +54,21 @@ class Plan:
     """What is to be compared."""
 
     part: str
-    """quantizers or mixers."""
+    """quantizers, mixers or recipes."""
     recipe: Recipe
     """The base: its codec, with one part replaced, is every variant's."""
     kinds: tuple[str, ...] = ()
-    """Kinds to take; none for all."""
+    """Kinds, or names of recipes, to take; none for all."""
     seeds: tuple[int, ...] = (0,)
     clips: Clips = dataclasses.field(default_factory=Clips)
     jobs: int = 1
     minutes: float = math.inf
     """After so many no further row is begun: what is missing is told as not measured, and the next run goes on with it."""
     command: str = ""
+    others: tuple[Recipe, ...] = ()
+    """The recipes that are compared with the base, where the part is recipes."""
+    initial: Path | None = None
+    """A checkpoint or a model folder that recipes begin with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,21 +109,24 @@ def compare(plan: Plan, out: Path, tell: Tell = lambda _: None) -> Comparison:
         told = f"codebooks_from is {plan.recipe.codebooks_from}, but the codebooks need steps: the recipe has {plan.recipe.steps}"
         raise ConfigError(told)
     deadline = time.monotonic() + 60 * plan.minutes
-    variants = PARTS[plan.part](plan.recipe.codec, plan.kinds)
+    variants = PARTS[plan.part](plan)
     data = open_data(plan.recipe.data)
     plan.clips.waves(data)  # a clip that cannot be read is told at once
     store = Rows(out / "rows")
     shares = plan.part in SHARES and plan.recipe.codebooks_from > 0
+    initial = file_hash(plan.initial) if plan.initial else ""
     keys: dict[tuple[str, int], str] = {}
     tasks: dict[str, Task] = {}
     for variant in variants:
         for seed in plan.seeds if not variant.problem else ():
             recipe = dataclasses.replace(plan.recipe, seed=seed)
-            key = keys[place(variant), seed] = row_key(variant, recipe, data.manifest_hash, plan.clips, shares)
+            if variant.recipe is not None:
+                recipe = dataclasses.replace(variant.recipe, seed=variant.recipe.seed + seed)
+            key = keys[place(variant), seed] = row_key(variant, recipe, data.manifest_hash, plan.clips, shares, initial)
             held = store.read(key)
             if held is None or held["status"] != "done":
                 shared = out / "shared" / shared_key(recipe, data.manifest_hash) / CHECKPOINT if shares else None
-                tasks.setdefault(key, Task(variant, recipe, out / "training" / key, shared, plan.clips))
+                tasks.setdefault(key, Task(variant, recipe, out / "training" / key, shared, plan.clips, plan.initial))
     tell(f"{len(variants)} variants, {len(tasks)} of {len(set(keys.values()))} rows to train")
     for shared, recipe in {task.shared: task.recipe for task in tasks.values() if task.shared}.items():
         if time.monotonic() < deadline:
@@ -144,6 +154,8 @@ def _told(task: Task, row: Row) -> str:
 
 
 def _base_kinds(plan: Plan) -> tuple[str, ...]:
+    if plan.part == "recipes":
+        return (plan.recipe.name,)
     codec = plan.recipe.codec
     part = codec["quantizer"] if plan.part == "quantizers" else codec["encoder"]["stages"][0]["mixer"]
     part = {"kind": part} if isinstance(part, str) else part
@@ -159,6 +171,8 @@ def _about(plan: Plan, manifest: str) -> dict[str, Any]:
         "steps": recipe.steps,
         "codebooks_from": recipe.codebooks_from,
         "shared": plan.part in SHARES,
+        "initial": plan.initial.name if plan.initial else "",
+        "books": list(clips.books),
         "seconds_a_step": recipe.data.batch_size * recipe.data.segment_seconds * recipe.devices,
         "seeds": list(plan.seeds),
         "manifest": manifest[:16],

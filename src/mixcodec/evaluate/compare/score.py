@@ -47,6 +47,8 @@ class Clips:
     root: str = ""
     names: tuple[str, ...] = ()
     """Paths below `root`; empty for the held-out speakers."""
+    books: tuple[int, ...] = ()
+    """How many codebooks they are scored at: bits are counted for the first of these numbers. Empty for all."""
 
     def waves(self, data: Data) -> dict[str, Wave]:
         """Name -> mono wave (N,) at the rate of the data."""
@@ -77,34 +79,38 @@ def score(net: CodecNet, data: Data, clips: Clips) -> dict[str, Any]:
     conditions = Conditions(Path(), METRICS, rate, mono=True)
     scores: dict[str, dict[str, float]] = {}
     problems: dict[str, dict[str, str]] = {}
-    codes = []
+    codes, books = [], clips.books or (net.codebooks,)
     for name, wave in waves.items():
-        decoded, found = code(net, wave)
+        judge = Judge(wave, conditions)
+        for k in books:
+            decoded, found = code(net, wave, k)
+            mark = "" if k == books[0] else f"@{k}"
+            values, missing = judge.score(decoded)
+            for scale, value in values.items():
+                scores.setdefault(scale + mark, {})[name] = round(value, 6)
+            for scale, reason in missing.items():
+                problems.setdefault(scale + mark, {})[name] = reason
         codes.append(found)
-        values, missing = Judge(wave, conditions).score(decoded)
-        for scale, value in values.items():
-            scores.setdefault(scale, {})[name] = round(value, 6)
-        for scale, reason in missing.items():
-            problems.setdefault(scale, {})[name] = reason
     row: dict[str, Any] = {"scores": scores, "problems": problems, "clips": len(waves)}
     row |= {"seconds": round(sum(len(wave) for wave in waves.values()) / rate, 3)}
-    row |= cost_of_codes(net, data, codes)
+    row |= cost_of_codes(net, data, codes, books[0])
     return row | sizes(net) | speeds(net, np.concatenate(list(waves.values())))
 
 
 @torch.no_grad()
-def code(net: CodecNet, wave: Wave) -> tuple[Wave, Codes]:
-    """A mono wave (N,) through the codec, as long as before and without its delay, and its codes (T, K)."""
+def code(net: CodecNet, wave: Wave, books: int | None = None) -> tuple[Wave, Codes]:
+    """A mono wave (N,) through so many codebooks (all if None), as long as before and without its delay; all codes (T, K)."""
     frames = math.ceil((len(wave) + net.delay) / net.hop)
     padded = torch.from_numpy(np.pad(wave, (0, frames * net.hop - len(wave))))[None]
     codes, _ = net.encode(padded, net.encoder_state(1))
-    decoded, _ = net.decode(codes, net.decoder_state(1))
+    decoded, _ = net.decode(codes[..., :books], net.decoder_state(1))
     return decoded[0, net.delay : net.delay + len(wave)].numpy(), codes[0].numpy()
 
 
 @torch.no_grad()
-def cost_of_codes(net: CodecNet, data: Data, clips: Sequence[Codes]) -> dict[str, Any]:
-    """Bits a frame as they are counted on paper, and by tables learned from training clips; how far the codes are in use."""
+def cost_of_codes(net: CodecNet, data: Data, clips: Sequence[Codes], books: int | None = None) -> dict[str, Any]:
+    """Bits a frame of the first `books` codebooks (all if None), as they are counted on paper and by tables learned from
+    training clips; how far the codes of each codebook are in use."""
     segments = data.train_segments()
     counts = np.full((net.codebooks, net.codebook_size), PRIOR)
     wanted, learned = min(MOST_FRAMES, max(LEAST_FRAMES, FRAMES_AN_ENTRY * net.codebook_size)), 0
@@ -121,8 +127,8 @@ def cost_of_codes(net: CodecNet, data: Data, clips: Sequence[Codes]) -> dict[str
     use = codebook_use("", clips, net.codebook_size, 0)
     trained = (counts > PRIOR).mean(1)
     return {
-        "nominal_bits": round(bits_of(net.quantizer), 4),
-        "coded_bits": round(sum(spent), 4),
+        "nominal_bits": round(bits_of(net.quantizer, books), 4),
+        "coded_bits": round(sum(spent[:books]), 4),
         "coded_bits_each": [round(s, 4) for s in spent],
         "used": [round(float(t), 5) for t in trained],
         "perplexity": [round(u.perplexity, 3) for u in use],

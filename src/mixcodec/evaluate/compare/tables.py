@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -34,7 +35,24 @@ COST_NOTES = {
         "carry from frame to frame; latency: algorithmic, one frame and the transform's overlap; parameters: of the whole "
         "codec; MFLOP/s: products of the two stacks for a second of sound. Offline kinds see the whole clip."
     ),
+    "recipes": (
+        "Scored with {books} codebooks, and with fewer where a column says so. coded kbps: what tables of counts from training "
+        "speakers spend on the scored clips; used: share of the entries that occurred in {frames} frames of training speakers, "
+        "mean over all codebooks; speed ×: seconds of sound in a second of the processor, encoding and decoding together, one "
+        "thread, one block of 8 s, torch; parameters: of the whole codec; s/step: of the processor, in training."
+    ),
 }
+RATED = ("quantizers", "recipes")
+"""Where the bits that codes cost are a column."""
+
+
+def scales(comparison: Comparison) -> tuple[Scale, ...]:
+    """The scales of all columns of quality: at the first number of codebooks that was scored, then at the others."""
+    return SCALES + tuple(
+        dataclasses.replace(scale, name=f"{scale.name}@{k}", title=f"{scale.title}, {k} codebooks")
+        for k in comparison.about["books"][1:]
+        for scale in SCALES
+    )
 
 
 def means(rows: Sequence[Row], scale: Scale) -> dict[str, float]:
@@ -81,26 +99,27 @@ def trained(comparison: Comparison, group: str) -> list[Variant]:
 def group_table(comparison: Comparison, group: str) -> Table:
     """What the kinds of a group reached and cost."""
     rows: list[list[Cell]] = []
-    seeds = len(comparison.about["seeds"])
+    seeds, books = len(comparison.about["seeds"]), comparison.about["books"][:1]
     for variant in trained(comparison, group):
         own = comparison.of(variant)
         cells: list[Cell] = [variant.name + variant.mark]
-        if comparison.part == "quantizers":
+        if comparison.part in RATED:
             cells += [_kbps(own, "nominal_bits"), _kbps(own, "coded_bits")]
-        cells += [Mean(mean_estimate(list(means(own, scale).values())), scale.digits) for scale in SCALES]
+        cells += [Mean(mean_estimate(list(means(own, scale).values())), scale.digits) for scale in scales(comparison)]
         if seeds > 1:
             between = spread(own, RANKED)
             cells.append(MISSING if between is None else f"{between:.3f}")
         rows.append([*cells, *_costs(comparison.part, own)])
     columns = [Column(comparison.part.removesuffix("s").replace("mixer", "token mixer"), "point")]
-    if comparison.part == "quantizers":
+    if comparison.part in RATED:
         columns += [Column("nominal kbps"), Column("coded kbps")]
-    columns += [scale_column(scale) for scale in SCALES]
+    columns += [scale_column(scale) for scale in scales(comparison)]
     if seeds > 1:
         columns.append(Column(f"± {RANKED.title}, seeds"))
     columns += [Column(title) for title in COSTS[comparison.part]]
     frames = max((int(row.get("learned_frames", 0)) for v in trained(comparison, group) for row in comparison.of(v)), default=0)
-    note = "Means over clips with 95 % bootstrap intervals over the clips. " + COST_NOTES[comparison.part].format(frames=frames)
+    costs = COST_NOTES[comparison.part].format(frames=frames, books=(*books, "all")[0])
+    note = f"Means over clips with 95 % bootstrap intervals over the clips. {costs}"
     if seeds > 1:
         note += f" ±: standard deviation between {seeds} seeds of the mean."
     return Table(group[0].upper() + group[1:], columns, rows, note)
@@ -108,6 +127,7 @@ def group_table(comparison: Comparison, group: str) -> Table:
 
 COSTS: Mapping[str, tuple[str, ...]] = {
     "quantizers": ("used, %", "perplexity", "encode ×", "parameters, k", "s/step"),
+    "recipes": ("used, %", "speed ×", "parameters, k", "s/step"),
     "mixers": ("speed ×", "frame, ms", "state, bytes", "latency, ms", "parameters, k", "MFLOP/s", "s/step"),
 }
 
@@ -117,6 +137,9 @@ def _costs(part: str, rows: Sequence[Row]) -> list[Cell]:
     if part == "quantizers":
         cost = [_shown(fact(rows, "used"), 100), _shown(fact(rows, "perplexity"), 1), _shown(fact(rows, "encode_x"), 1)]
         return [*cost, _shown(fact(rows, "quantizer_parameters"), 1e-3), step]
+    if part == "recipes":
+        cost = [_shown(fact(rows, "used"), 100), _shown(codec_speed(rows), 1), _shown(fact(rows, "parameters"), 1e-3)]
+        return [*cost, step]
     state, latency = fact(rows, "state_bytes"), fact(rows, "latency_ms")
     return [
         _shown(codec_speed(rows), 1),
@@ -139,9 +162,15 @@ def _shown(value: float | None, unit: float) -> str:
     return MISSING if value is None else number(value * unit) if value else "0"
 
 
-def _kbps(rows: Sequence[Row], name: str) -> str:
+def kbps(rows: Sequence[Row], name: str) -> float | None:
+    """Bits a frame as kbps."""
     bits, rate = fact(rows, name), fact(rows, "frame_rate")
-    return MISSING if bits is None or rate is None else fixed(bits * rate / 1000, 2)
+    return None if bits is None or rate is None else bits * rate / 1000
+
+
+def _kbps(rows: Sequence[Row], name: str) -> str:
+    value = kbps(rows, name)
+    return MISSING if value is None else fixed(value, 2)
 
 
 def difference_table(comparison: Comparison, group: str) -> Table | None:
@@ -154,13 +183,13 @@ def difference_table(comparison: Comparison, group: str) -> Table | None:
     rows: list[list[Cell]] = []
     for variant in found:
         if variant is not base:
-            cells = [_difference(comparison.of(variant), own, scale) for scale in SCALES]
+            cells = [_difference(comparison.of(variant), own, scale) for scale in scales(comparison)]
             rows.append([variant.name + variant.mark, *cells])
     note = (
         "Mean over clips of the differences clip by clip, with the 95 % bootstrap interval over clips. Marked where the interval "
         "leaves out zero; that says that these weights differ on these clips, and nothing of another seed or more steps."
     )
-    columns = [Column("kind", "point"), *(scale_column(scale) for scale in SCALES)]
+    columns = [Column("kind", "point"), *(scale_column(scale) for scale in scales(comparison))]
     return Table(f"{group[0].upper() + group[1:]}: difference from {base.name}", columns, rows, note)
 
 
@@ -192,8 +221,9 @@ def about_table(comparison: Comparison) -> Table:
     """What one must know to repeat it."""
     about = comparison.about
     shared = f", the first {about['codebooks_from']} of them an autoencoder that all share" if about["shared"] else ""
+    begun = f", from the weights of {about['initial']}" if about["initial"] else ""
     facts = {
-        "recipe": f"{about['recipe']}: {about['steps']} steps of {about['seconds_a_step']:g} s{shared}",
+        "recipe": f"{about['recipe']}: {about['steps']} steps of {about['seconds_a_step']:g} s{shared}{begun}",
         "seeds": ", ".join(map(str, about["seeds"])),
         "scored on": f"{about['clips']} clips, {about['clip_source']}",
         "data manifest": about["manifest"],

@@ -29,6 +29,8 @@ from mixcodec.train.log import RunLog
 from mixcodec.train.loop import schedule
 
 SIDES = ("encoder", "decoder")
+CHECKPOINT = "last.safetensors"
+"""The name that the trainer gives its newest checkpoint."""
 REWARM = 20
 """Steps in which the learning rate rises anew after the shared autoencoder, whose optimizer is not handed on."""
 
@@ -45,6 +47,8 @@ class Task:
     shared: Path | None = None
     """The checkpoint of the autoencoder that it goes on from."""
     clips: Clips = dataclasses.field(default_factory=Clips)
+    initial: Path | None = None
+    """The checkpoint or model folder that a new run begins with."""
 
 
 class Trial(Trainer):
@@ -52,10 +56,6 @@ class Trial(Trainer):
 
     def _validate(self, record: RunLog) -> None:
         return
-
-    def _start_codebooks(self) -> None:
-        torch.manual_seed(self.recipe.seed)  # so that how much chance came before does not decide where codebooks start
-        super()._start_codebooks()
 
     def take_sides(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Go on with the encoder and the decoder of another run."""
@@ -115,7 +115,8 @@ def _train_and_score(task: Task) -> dict[str, Any]:
         recipe = dataclasses.replace(recipe, dropout=variant.dropout)
     entries = QUANTIZERS.build(variant.codec["quantizer"], channels=variant.codec["latent"]).size
     recipe = dataclasses.replace(recipe, start_frames=max(recipe.start_frames, entries))
-    trainer = (Trial if variant.streams else OfflineTrial)(recipe)
+    begun = (task.folder / CHECKPOINT).exists()
+    trainer = (Trial if variant.streams else OfflineTrial)(recipe, None if begun else task.initial)
     if task.shared is not None and trainer.step == 0:
         trainer.take_sides(load_checkpoint(task.shared)[0])
     first, clock = trainer.step, time.process_time()

@@ -1,4 +1,4 @@
-"""What is compared: the base codec with one part replaced."""
+"""What is compared: the base codec with one part replaced, or trained by another recipe."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 
 from mixcodec.errors import ConfigError, MixcodecError
 from mixcodec.registry import Registry, nearest
+from mixcodec.train import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """One row of a table: a codec that differs from the base in one part."""
+    """One row of a table: a codec that differs from the base in one part, or in how it is trained."""
 
     name: str
     """What the table calls it."""
@@ -29,6 +30,8 @@ class Variant:
     """Whether it is there only to be compared with: its bitrate is not matched."""
     dropout: float | None = None
     """Share of the items that train with a random number of codebooks, where it is not the recipe's."""
+    recipe: Recipe | None = None
+    """What it is trained by, where it is not by the recipe of all."""
     problem: str = ""
     """Why there is no such codec, where there is none: then it is a row with this reason."""
 

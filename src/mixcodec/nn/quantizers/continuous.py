@@ -5,8 +5,8 @@ import math
 import torch
 
 from mixcodec.errors import ConfigError
+from mixcodec.nn.processes import most_of_processes
 from mixcodec.nn.quantizers.base import QUANTIZERS, Quantized, Quantizer
-from mixcodec.nn.quantizers.processes import most_of_processes
 from mixcodec.nn.quantizers.projected import in_float32, principal_axes, upright
 from mixcodec.nn.quantizers.use import count_use, perplexity_share
 from mixcodec.registry import whole_number

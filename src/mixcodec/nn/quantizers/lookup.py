@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.quantizers.projected import Projected, principal_axes
-from mixcodec.nn.quantizers.search import METRICS, nearest_entries, nearest_in_graph
+from mixcodec.nn.quantizers.search import METRICS, Aside, nearest_entries, nearest_in_graph
 from mixcodec.registry import whole_number
 
 
@@ -41,9 +41,15 @@ class Lookup(Projected):
         code = nearest_entries(x.detach(), table.detach(), metric, self._cost())
         return code[..., None], F.embedding(code, table)
 
-    def choose_in_graph(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def codes_aside(self, z: torch.Tensor, aside: Aside | None) -> torch.Tensor:
+        """Codes (..., 1) of z (..., C), where more than its own cost counts against an entry."""
+        metric = "product" if self.metric == "cosine" else self.metric
+        with torch.autocast(z.device.type, enabled=False):
+            return nearest_entries(self._inside(z.float()), self.table(), metric, self._cost(), aside)[..., None]
+
+    def choose_in_graph(self, y: torch.Tensor, aside: Aside | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Code (..., 1) of y (..., dim), which is what `enter` gives, and its entry (..., dim): for an exported graph."""
-        code = nearest_in_graph(y, self.table(), self.metric, self._cost())
+        code = nearest_in_graph(y, self.table(), self.metric, self._cost(), aside)
         return code, F.embedding(code.squeeze(-1), self.table())
 
     def _cost(self) -> torch.Tensor | None:
@@ -60,7 +66,7 @@ class Lookup(Projected):
     def _loss(self, x: torch.Tensor, chosen: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
         """The mean error, as a share of the entries' mean square: so that making all small gains nothing."""
         error = self._error(x, chosen) / self.table().detach().square().mean().clamp(min=1e-6)
-        return (error * kept).sum() / kept.sum().clamp(min=1)
+        return (error * kept).sum() / self._seen(kept).clamp(min=1)
 
     def _start_projections(self, z: torch.Tensor) -> torch.Tensor:
         """Principal directions of z (M, C) as projections; what z then is inside, (M, dim)."""

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import torch
 
+from mixcodec.nn.processes import mean_over_processes
 from mixcodec.nn.quantizers.base import Quantized, Quantizer
 from mixcodec.nn.quantizers.use import count_use, perplexity_share
 
@@ -72,8 +73,12 @@ class Projected(Quantizer):
         """Scalar, over the frames that `kept` (B, T) marks."""
         return x.new_zeros(())
 
+    def _seen(self, kept: torch.Tensor) -> torch.Tensor:
+        """How many frames are kept: in training, the mean over all processes, so that their losses average to one of all."""
+        return mean_over_processes(kept.sum()) if self.training and torch.is_grad_enabled() else kept.sum()
+
     def _learn(self, x: torch.Tensor, codes: torch.Tensor, kept: torch.Tensor) -> None:
-        """Learns by statistics from x (M, dim) and its codes (M, K), of which `kept` (M, K) are in use."""
+        """Learns by statistics from x (B, T, dim) and its codes (B, T, K), of which `kept` (B, T, K) are in use."""
         count_use(self.count, codes, kept)
 
     def forward(self, z: torch.Tensor, active: torch.Tensor | None = None) -> Quantized:
@@ -91,7 +96,7 @@ class Projected(Quantizer):
             vectors = self.leave(through) * some[..., None]
             if self.training and torch.is_grad_enabled():
                 with torch.no_grad():
-                    self._learn(x.detach()[some], codes[some], kept[some])
+                    self._learn(x.detach(), codes, kept)
             return Quantized(codes, vectors, loss, self.usage())
 
     def usage(self) -> torch.Tensor:

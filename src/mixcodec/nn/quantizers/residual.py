@@ -1,15 +1,17 @@
 """Residual quantization: each codebook quantizes what the ones before it left."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 
+from mixcodec.entropy import Tables
 from mixcodec.errors import ConfigError
 from mixcodec.nn.quantizers.base import QUANTIZERS, Quantized, Quantizer
+from mixcodec.nn.quantizers.code_costs import CodeCosts
 from mixcodec.nn.quantizers.lookup import Lookup
-from mixcodec.nn.quantizers.search import ENTRIES
+from mixcodec.nn.quantizers.search import ENTRIES, Aside
 from mixcodec.registry import whole_number
 
 
@@ -22,11 +24,14 @@ def sum_of_entries(codes: torch.Tensor, tables: Sequence[torch.Tensor]) -> torch
     return F.embedding(codes + first, torch.cat(list(tables))).sum(-2)
 
 
-def chain_of_lookups(z: torch.Tensor, levels: Sequence[Lookup]) -> torch.Tensor:
-    """Codes (..., K) of z (..., C) by levels in a row, up to rounding: the form for a graph, with a third of the operators.
+def chain_of_lookups(
+    z: torch.Tensor, levels: Sequence[Lookup], known: list[torch.Tensor], asides: Callable[[list[torch.Tensor]], Aside | None]
+) -> list[torch.Tensor]:
+    """Codes, (..., 1) each, of z (..., C) by levels in a row, up to rounding: the form for a graph, in a third of the operators.
 
     What each level has to choose for is found for all of them at once, by one product. A level then takes out of what is left
-    for those after it what its entry gives them, in their few dimensions instead of in C.
+    for those after it what its entry gives them, in their few dimensions instead of in C. `asides` says what counts against the
+    entries of the next level when the codes before it are known: `known`, and those of the levels before.
     """
     enter = torch.cat([level.enter.weight for level in levels])  # (K * dim, C)
     bias = torch.cat([level.enter.bias for level in levels])
@@ -35,13 +40,14 @@ def chain_of_lookups(z: torch.Tensor, levels: Sequence[Lookup]) -> torch.Tensor:
         edges.append(edges[-1] + level.dim)
         later = torch.cat([torch.zeros(edges[-1]), torch.ones(len(bias) - edges[-1])])
         bias = bias - later * (enter @ level.leave.bias)
-    rest, codes = z @ enter.T + bias, []
+    rest = z @ enter.T + bias
+    codes: list[torch.Tensor] = []
     for level, begin, end in zip(levels, edges, edges[1:], strict=False):
-        code, entry = level.choose_in_graph(rest[..., : end - begin])
+        code, entry = level.choose_in_graph(rest[..., : end - begin], asides(known + codes))
         codes.append(code)
         if end < edges[-1]:
             rest = rest[..., end - begin :] - entry @ (enter[end:] @ level.leave.weight).T
-    return torch.cat(codes, -1)
+    return codes
 
 
 @QUANTIZERS.register("residual")
@@ -50,9 +56,13 @@ class Residual(Quantizer):
 
     Zeghidour et al., 2021, SoundStream: An End-to-End Neural Audio Codec. In training an item uses a random number of
     codebooks (quantizer dropout) if `active` says so, which is what makes one model serve every rate.
+
+    With `thrift`, and once `learn_costs` knows the entropy tables, a code is chosen by its similarity to what is to be coded less
+    `thrift` times the bits that it costs where the coarser codes of its frame are known (Chou, Lookabaugh and Gray, 1989,
+    Entropy-Constrained Vector Quantization). Training does without: it would make codebooks uneven, of which then less is used.
     """
 
-    def __init__(self, channels: int, codebooks: int = 8, codebook: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, channels: int, codebooks: int = 8, codebook: Mapping[str, Any] | None = None, thrift: float = 0.0) -> None:
         super().__init__()
         whole_number("quantizer 'residual': codebooks", codebooks)
         config = {"kind": "vq"} | dict(codebook or {})
@@ -61,6 +71,46 @@ class Residual(Quantizer):
             raise ConfigError(f"quantizer 'residual': a level must give one code, not {config['kind']!r}")
         self.levels = cast(Sequence[Quantizer], torch.nn.ModuleList(levels))
         self.codebooks, self.size = codebooks, levels[0].size
+        self._add_costs(thrift)
+
+    @property
+    def chain(self) -> Sequence[Quantizer]:
+        """What gives the codes, in their order."""
+        return self.levels
+
+    def _add_costs(self, thrift: float) -> None:
+        if isinstance(thrift, bool) or not isinstance(thrift, int | float) or not 0 <= thrift < 1:
+            raise ConfigError(f"the thrift of a residual quantizer is {thrift!r}, but must be a number from 0 to below 1")
+        if thrift and not all(isinstance(level, Lookup) for level in self.chain):
+            raise ConfigError("the thrift of a residual quantizer needs codebooks that are searched, such as 'vq'")
+        self.thrift, books = thrift, len(self.chain)
+        costs = [CodeCosts(book, books, self.size) for book in range(books if thrift else 0)]
+        self.costs = cast(Sequence[CodeCosts], torch.nn.ModuleList(costs))
+
+    def learn_costs(self, tables: Tables) -> None:
+        """Takes over from entropy tables what codes cost; without `thrift` nothing. Codes are other ones from then on."""
+        for costs, book in zip(self.costs, tables.books, strict=False):
+            costs.learn(book)
+
+    def _codes(self, z: torch.Tensor, levels: Sequence[Quantizer], known: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Codes, (..., 1) each, of z (..., C) by levels of which each quantizes what those before left; `known` come first."""
+
+        def aside(codes: list[torch.Tensor]) -> Aside | None:
+            if not self.costs:
+                return None
+            costs = self.costs[len(codes)]
+            return costs.features(codes, z), self.thrift * costs.rows
+
+        if torch.compiler.is_compiling() and all(isinstance(v, Lookup) and v.size <= ENTRIES for v in levels):
+            return chain_of_lookups(z, cast(Sequence[Lookup], levels), known, aside)
+        codes: list[torch.Tensor] = []
+        for level in levels:
+            if self.costs:
+                codes.append(cast(Lookup, level).codes_aside(z, aside(known + codes)))
+            else:
+                codes.append(level.vectors_to_codes(z))
+            z = z - level.codes_to_vectors(codes[-1])
+        return codes
 
     def forward(self, z: torch.Tensor, active: torch.Tensor | None = None) -> Quantized:
         if active is None:
@@ -75,13 +125,7 @@ class Residual(Quantizer):
         return Quantized(torch.cat(codes, -1), vectors, torch.stack(losses).mean(), torch.cat(usage))
 
     def vectors_to_codes(self, z: torch.Tensor) -> torch.Tensor:
-        if torch.compiler.is_compiling() and all(isinstance(v, Lookup) and v.size <= ENTRIES for v in self.levels):
-            return chain_of_lookups(z, cast(Sequence[Lookup], self.levels))
-        codes = []
-        for level in self.levels:
-            codes.append(level.vectors_to_codes(z))
-            z = z - level.codes_to_vectors(codes[-1])
-        return torch.cat(codes, -1)
+        return torch.cat(self._codes(z, self.levels, []), -1)
 
     def codes_to_vectors(self, codes: torch.Tensor) -> torch.Tensor:
         every = torch.arange(self.size, device=codes.device)[:, None]

@@ -9,17 +9,26 @@ SCORES = 1 << 20  # by so many points that it holds 4 MiB of scores, which stay 
 WHOLE = 1 << 22  # as many scores as this are found in one go
 
 
-def nearest_entries(x: torch.Tensor, entries: torch.Tensor, metric: str, cost: torch.Tensor | None = None) -> torch.Tensor:
+Aside = tuple[torch.Tensor, torch.Tensor]
+"""What counts against entries by the point: features (..., n) of each, whose product with rows (n, size) is taken away."""
+
+
+def nearest_entries(
+    x: torch.Tensor, entries: torch.Tensor, metric: str, cost: torch.Tensor | None = None, aside: Aside | None = None
+) -> torch.Tensor:
     """Index (...,) of the entry (of (size, D)) nearest to each x (..., D); the lowest index of equals.
 
     `metric` is one of METRICS, or "product" for the entry that has the greatest product with x. `cost` (size,), if given, is
-    taken away from each entry's similarity to x: their product, less half the entry's square where the metric is euclidean.
+    taken away from each entry's similarity to x: their product, less half the entry's square where the metric is euclidean;
+    and so is what lies `aside`.
 
     Of many entries and points the scores are never all in memory: block after block, each point keeps its best so far.
     """
     if metric == "cosine":
         entries = F.normalize(entries, dim=-1)
     offset = _offset(entries, metric, cost)
+    if aside:
+        x, entries = torch.cat([x, aside[0]], -1), torch.cat([entries, -aside[1].T], 1)
     traced = torch.compiler.is_compiling()  # then the number of points is open, and only entries go in blocks
     if traced and len(entries) <= ENTRIES:
         return _best_in_graph(x, entries, offset, torch.ones_like(x[..., :1])).squeeze(-1)
@@ -37,13 +46,18 @@ def _scores(x: torch.Tensor, entries: torch.Tensor, offset: torch.Tensor | None)
     return x @ entries.T if offset is None else x @ entries.T - offset
 
 
-def nearest_in_graph(y: torch.Tensor, entries: torch.Tensor, metric: str, cost: torch.Tensor | None) -> torch.Tensor:
+def nearest_in_graph(
+    y: torch.Tensor, entries: torch.Tensor, metric: str, cost: torch.Tensor | None, aside: Aside | None
+) -> torch.Tensor:
     """The same index (..., 1) for an exported graph, of at most ENTRIES entries, which with cosine have unit length.
 
-    Of y (..., D) that direction alone counts with cosine, so it keeps its length, and the cost is multiplied by it instead.
+    Of y (..., D) the direction alone counts with cosine, so it keeps its length, and the costs are multiplied by it instead.
     """
     length = y.norm(dim=-1, keepdim=True) if metric == "cosine" else torch.ones_like(y[..., :1])
-    return _best_in_graph(y, entries, _offset(entries, metric, cost), length)
+    offset = _offset(entries, metric, cost)
+    if aside:
+        y, entries = torch.cat([y, aside[0] * length], -1), torch.cat([entries, -aside[1].T], 1)
+    return _best_in_graph(y, entries, offset, length)
 
 
 def _offset(entries: torch.Tensor, metric: str, cost: torch.Tensor | None) -> torch.Tensor | None:

@@ -1,13 +1,14 @@
 """A first codebook for what is said and the rest for how it sounds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
-from mixcodec.nn.quantizers.base import QUANTIZERS, Quantized
+from mixcodec.nn.processes import mean_over_processes
+from mixcodec.nn.quantizers.base import QUANTIZERS, Quantized, Quantizer
 from mixcodec.nn.quantizers.residual import Residual, sum_of_entries
 from mixcodec.registry import whole_number
 
@@ -23,7 +24,8 @@ class SemanticSplit(Residual):
     features (of a self-supervised speech model, say), `forward` takes them, and the loss has `weight` times one minus the
     cosine between them and a linear head on what the semantic codebook hands back (the semantic decoder of Ye et al., 2024,
     Codec Does Matter: Exploring the Semantic Shortcoming of Codec for Audio Language Model, X-Codec). The teacher gets no
-    gradient, and nothing of this is in the way from z to codes. `semantic` overrides options of `codebook` for the first.
+    gradient, and nothing of this is in the way from z to codes. `semantic` overrides options of `codebook` for the first;
+    `thrift` is that of `residual`.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class SemanticSplit(Residual):
         weight: float = 1.0,
         codebook: Mapping[str, Any] | None = None,
         semantic: Mapping[str, Any] | None = None,
+        thrift: float = 0.0,
     ) -> None:
         whole_number("quantizer 'semantic_split': codebooks", codebooks, 2)
         whole_number("quantizer 'semantic_split': teacher", teacher, 0)
@@ -52,6 +55,11 @@ class SemanticSplit(Residual):
             torch.nn.init.eye_(self.beside.weight)
             torch.nn.init.zeros_(self.beside.bias)
         self.head = torch.nn.Linear(channels, teacher) if teacher else None
+        self._add_costs(thrift)
+
+    @property
+    def chain(self) -> Sequence[Quantizer]:
+        return (self.semantic, *self.levels) if hasattr(self, "semantic") else self.levels
 
     def forward(self, z: torch.Tensor, active: torch.Tensor | None = None, teacher: torch.Tensor | None = None) -> Quantized:
         """Quantizes; `teacher` (B, T, `teacher`), where there is one, pulls on the semantic codebook.
@@ -75,7 +83,8 @@ class SemanticSplit(Residual):
             raise ConfigError(f"quantizer 'semantic_split': teacher is {self.teacher}, and {given}")
         with torch.autocast(vectors.device.type, enabled=False):
             far = 1 - F.cosine_similarity(self.head(vectors), teacher.detach().float(), dim=-1)
-        return (far * kept[:, None]).sum() / (kept.sum() * far.shape[1]).clamp(min=1)
+        items = mean_over_processes(kept.sum()) if self.training else kept.sum()
+        return (far * kept[:, None]).sum() / (items * far.shape[1]).clamp(min=1)
 
     def _rest(self, z: torch.Tensor, semantic: torch.Tensor) -> torch.Tensor:
         """What the acoustic levels quantize."""
@@ -87,13 +96,14 @@ class SemanticSplit(Residual):
             return self.beside(z.float())
 
     def vectors_to_codes(self, z: torch.Tensor) -> torch.Tensor:
-        first = self.semantic.vectors_to_codes(z)
-        rest = self._rest(z, self.semantic.codes_to_vectors(first))
-        return torch.cat([first, super().vectors_to_codes(rest)], -1)
+        if not self.parallel:
+            return torch.cat(self._codes(z, self.chain, []), -1)
+        first = self._codes(z, [self.semantic], [])
+        return torch.cat(first + self._codes(self._rest(z, torch.zeros_like(z)), self.levels, first), -1)
 
     def codes_to_vectors(self, codes: torch.Tensor) -> torch.Tensor:
         every = torch.arange(self.size, device=codes.device)[:, None]
-        return sum_of_entries(codes, [level.codes_to_vectors(every) for level in (self.semantic, *self.levels)])
+        return sum_of_entries(codes, [level.codes_to_vectors(every) for level in self.chain])
 
     @torch.no_grad()
     def start(self, z: torch.Tensor) -> None:

@@ -2,7 +2,7 @@
 
 import torch
 
-from mixcodec.nn.quantizers.processes import sum_over_processes
+from mixcodec.nn.processes import sum_over_processes
 
 DECAY = 0.99  # of the counts of use, a training step
 

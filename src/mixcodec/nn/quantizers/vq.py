@@ -1,12 +1,14 @@
 """One codebook: factorized, searched by cosine or Euclidean distance, learned by moving averages."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
+from mixcodec.nn.processes import drawn_from_all, sum_over_processes
 from mixcodec.nn.quantizers.base import QUANTIZERS
 from mixcodec.nn.quantizers.lookup import Lookup
-from mixcodec.nn.quantizers.processes import sum_over_processes, take_from_first
 from mixcodec.nn.quantizers.search import k_means, nearest_entries
 from mixcodec.registry import whole_number
 
@@ -54,6 +56,11 @@ class Vq(Lookup):
         self.total: torch.Tensor
         self.count: torch.Tensor
         self.steps: torch.Tensor
+        self._done: int | None = None  # `steps` as a plain number, for which a GPU need not be waited for; None: not known
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self._done = None
 
     def table(self) -> torch.Tensor:
         return self.entries
@@ -75,19 +82,21 @@ class Vq(Lookup):
 
     def _learn(self, x: torch.Tensor, codes: torch.Tensor, kept: torch.Tensor) -> None:
         """One moving-average update, of which all processes learn the same; points that are no numbers don't count."""
-        sound = x.isfinite().all(-1)
-        x, code = x[sound], codes[sound, 0]
-        count = torch.bincount(code, minlength=self.size).to(x)
+        x, code = x.flatten(0, -2), codes.flatten()
+        sound = kept.flatten() & x.isfinite().all(-1)
+        x = torch.where(sound[:, None], x, 0.0)  # no choice by mask, for which a GPU would have to be waited for
+        count = torch.zeros_like(self.count).index_add_(0, code, sound.to(x))
         total = torch.zeros_like(self.total).index_add_(0, code, x)
         sum_over_processes(count, total)
         self.count.lerp_(count, 1 - self.decay)
         self.total.lerp_(total, 1 - self.decay)
         self.steps += 1
-        if self.restart and int(self.steps) % self.restart_every == 0:
+        self._done = int(self.steps) if self._done is None else self._done + 1
+        if self.restart and self._done % self.restart_every == 0:
             even = self.count.sum() / self.size
             dead = (self.count < self.restart * even).nonzero()[:, 0]
-            fresh = x[torch.randint(len(x), (len(dead),), device=x.device)] if len(x) else self.entries[dead]
-            take_from_first(fresh)
+            fresh = drawn_from_all(x, sound, len(dead))
+            fresh = self.entries[dead] if fresh is None else fresh
             self.count[dead], self.total[dead] = even, fresh * even
         if self.metric == "cosine":
             self.total.copy_(F.normalize(self.total, dim=-1) * self.count[:, None])

@@ -1,4 +1,4 @@
-"""Short-time Fourier transform with power-compressed complex coefficients, as plain matrix products."""
+"""Short-time Fourier transform with power-compressed complex coefficients."""
 
 import math
 
@@ -7,6 +7,7 @@ import torch
 from mixcodec.errors import ConfigError
 from mixcodec.nn.state import State
 from mixcodec.nn.transforms.base import TRANSFORMS, Transform
+from mixcodec.nn.transforms.dft import RealDft
 from mixcodec.registry import whole_number
 
 FLOOR = 1e-10  # of a squared magnitude, so that silence has a finite gain
@@ -30,8 +31,8 @@ class Stft(Transform):
 
     Frame t covers samples [(t - 1) hop, (t + 1) hop); real parts, then imaginary parts, of an orthonormal DFT.
     Compression evens out the loudness of partials (Braun, Tashev, 2020, A consolidated view of loss functions for
-    supervised deep learning-based speech enhancement). The DFT is a matrix product: it runs at the speed of the
-    network's own layers here and needs no special operator in an exported graph. Reconstruction is exact up to float32.
+    supervised deep learning-based speech enhancement). The DFT is made of matrix products (see `RealDft`), so it needs no
+    special operator in an exported graph. Reconstruction is exact up to float32.
     """
 
     exact = True
@@ -45,35 +46,26 @@ class Stft(Transform):
         self.hop, self.power, self.delay = hop, power, hop
         window, bins = 2 * hop, hop + 1
         self.coefficients, self.feature_channels = 2 * bins, 3 * bins
-        n, f = torch.arange(window, dtype=torch.float64), torch.arange(bins, dtype=torch.float64)
-        taper = torch.sin(math.pi * (n + 0.5) / window)[:, None] / math.sqrt(window)
-        angle = 2 * math.pi * ((n[:, None] * f) % window) / window
-        forward = torch.cat([taper * angle.cos(), -taper * angle.sin()], 1)
-        twice = torch.full((bins,), 2.0, dtype=torch.float64)  # a bin stands for its mirror image too
-        twice[[0, -1]] = 1.0
-        backward = (forward * torch.cat([twice, twice])).T
-        self.register_buffer("forward_matrix", forward.float(), persistent=False)
-        self.register_buffer("backward_matrix", backward.float().contiguous(), persistent=False)
-        self.forward_matrix: torch.Tensor
-        self.backward_matrix: torch.Tensor
+        self.dft = RealDft(window)
+        self.register_buffer("taper", torch.sin(math.pi * (torch.arange(window) + 0.5) / window), persistent=False)
+        self.taper: torch.Tensor
 
     def analysis_state(self, batch: int) -> State:
-        return {"past": self.forward_matrix.new_zeros(batch, self.hop)}
+        return {"past": self.taper.new_zeros(batch, self.hop)}
 
     def analyse(self, wave: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         with torch.autocast(wave.device.type, enabled=False):
             halves = torch.cat([state["past"], wave.float()], 1).unflatten(1, (-1, self.hop))
-            windows = torch.cat([halves[:, :-1], halves[:, 1:]], 2)
-            re, im = (windows @ self.forward_matrix).chunk(2, 2)
+            re, im = self.dft(torch.cat([halves[:, :-1], halves[:, 1:]], 2) * self.taper)
             return torch.cat(compress(re, im, self.power), 2), {"past": halves[:, -1]}
 
     def synthesis_state(self, batch: int) -> State:
-        return {"overlap": self.backward_matrix.new_zeros(batch, 1, self.hop)}
+        return {"overlap": self.taper.new_zeros(batch, 1, self.hop)}
 
     def synthesise(self, frames: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         with torch.autocast(frames.device.type, enabled=False):
             re, im = frames.float().chunk(2, 2)
-            windows = torch.cat(expand(re, im, self.power), 2) @ self.backward_matrix
+            windows = self.dft.inverse(*expand(re, im, self.power)) * self.taper
             first, second = windows.chunk(2, 2)
             tails = torch.cat([state["overlap"], second], 1)
             return (first + tails[:, :-1]).flatten(1), {"overlap": tails[:, -1:]}

@@ -1,0 +1,67 @@
+"""What teaches a codebook what is said: features of a speech recogniser, in training alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from mixcodec.audio import Wave, resample
+from mixcodec.errors import ConfigError
+from mixcodec.evaluate.extras import need_package
+from mixcodec.evaluate.whisper import EXTRA, find_whisper, joined_whisper
+
+RATE, FRAME_RATE, MOST_SECONDS = 16000, 50, 30
+WIDTH = 512
+"""Numbers that Whisper base gives a frame."""
+
+
+class WhisperTeacher:
+    """Waves (B, N) -> the encoder's last layer (B, T, 512), 50 frames a second, each number with mean 0 and deviation 1.
+
+    An item is heard by itself and as long as it is, which may be 30 s: what the teacher says of a frame depends on where in the
+    recording it is, a little, and on all around it. Radford et al., 2022, Robust speech recognition via large-scale weak
+    supervision; a codebook that is taught so: Zhang et al., 2023, SpeechTokenizer: Unified Speech Tokenizer for Speech Large
+    Language Models.
+    """
+
+    def __init__(self, sample_rate: int, frame_rate: float, threads: int = 1, folder: Path | None = None) -> None:
+        """`folder`: a Whisper in the format of CTranslate2, else the one that the packages of [eval-words] carry.
+
+        Raises:
+            MissingPartError: that is not installed.
+            ConfigError: frames are of a rate that 50 a second is no multiple of; later, waves of more than 30 s.
+        """
+        if FRAME_RATE % frame_rate:
+            raise ConfigError(
+                f"teacher 'whisper': its {FRAME_RATE} frames a second are no multiple of the codec's {frame_rate:g}"
+            )
+        need_package("faster_whisper", EXTRA, "teacher 'whisper'")
+        from faster_whisper import WhisperModel
+
+        folder = folder or find_whisper("teacher 'whisper'") or joined_whisper("teacher 'whisper'")
+        self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=threads, num_workers=1)
+        self.sample_rate, self.every = sample_rate, int(FRAME_RATE // frame_rate)
+        self.mean, self.deviation = torch.zeros(WIDTH), torch.ones(WIDTH)
+
+    def fit(self, waves: Iterable[torch.Tensor]) -> None:
+        """Sets mean and deviation by the features of these batches."""
+        seen = torch.cat([self._features(wave).flatten(0, 1) for wave in waves])
+        self.mean, self.deviation = seen.mean(0), seen.std(0).clamp(min=1e-4)
+
+    def __call__(self, wave: torch.Tensor) -> torch.Tensor:
+        """Features (B, T, 512) of waves (B, N), T = N x frame rate / sample rate rounded down."""
+        return ((self._features(wave) - self.mean) / self.deviation).to(wave.device)
+
+    def _features(self, wave: torch.Tensor) -> torch.Tensor:
+        frames = wave.shape[1] * FRAME_RATE // self.sample_rate
+        if frames > MOST_SECONDS * FRAME_RATE:
+            raise ConfigError(f"teacher 'whisper' hears at most {MOST_SECONDS} s, fewer than data.segment_seconds")
+        items: list[Wave] = [resample(item, self.sample_rate, RATE) for item in wave.detach().cpu().float().numpy()]
+        length = frames * RATE // FRAME_RATE
+        mel = np.stack([self._model.feature_extractor(item[:length])[:, : 2 * frames] for item in items])
+        features = torch.from_numpy(np.array(self._model.encode(mel))).float()
+        return F.avg_pool1d(features.mT, self.every).mT if self.every > 1 else features

