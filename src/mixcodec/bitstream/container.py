@@ -15,6 +15,8 @@ from mixcodec.bitstream.packet import Layout
 from mixcodec.bitstream.reader import MxcReader, Packet
 from mixcodec.bitstream.writer import MxcWriter
 from mixcodec.entropy import ENTROPY_MODELS, KINDS, Adaptive, EntropyModel, Tables
+from mixcodec.entropy.adaptive import MAX_COUNT
+from mixcodec.entropy.coder import TOTAL
 from mixcodec.entropy.model import Codes
 from mixcodec.errors import BitstreamError, ModelError, TokensError
 from mixcodec.files import PathLike, atomic_output, display_name, seekable_input
@@ -24,6 +26,9 @@ PACKET_FRAMES = 200
 """Frames of a packet where nothing else is asked for: 4 s at 50 Hz."""
 TRIAL_PACKETS = 4
 """So many packets, evenly over the signal, are coded to find out which coding takes the fewest bytes."""
+
+CODER_BITS = 64.0
+"""What the coder may hold at the end of a packet without having written it."""
 
 TablesFor = Callable[[Header], Tables | None]
 """The entropy tables of the model that made a file, if they are at hand."""
@@ -68,15 +73,26 @@ def cheapest_coding(packets: Iterable[tuple[Codes, Layout]], codebook_size: int,
 
 
 def _adaptive_floor(codes: Codes, codebook_size: int) -> float:
-    """Bytes that the adaptive coding takes at least: the codes that are new to a codebook, and the flags that say which are."""
-    bits = 0.0
+    """Bytes that the adaptive coding takes at least, see `Adaptive`: what its estimates cost, less what can be saved by tables in
+    which a frequency is rounded up and by a coder that begins empty.
+    """
+    bits = -CODER_BITS
     for book in range(codes.shape[2]):
-        count, new = codes[..., book].size, len(np.unique(codes[..., book]))
-        bits += new * math.log2(codebook_size)
-        if count > 1:  # the first code needs no flag; the rule of succession gives every order of the others the same bits
-            flags = math.lgamma(count + 1) - math.lgamma(new) - math.lgamma(count - new + 1)
-            bits += flags / math.log(2)
-    return bits / 8
+        found = codes[..., book].T.ravel()
+        found = found[found != ABSENT]
+        if found.size > MAX_COUNT:
+            return 0.0
+        counts: dict[int, int] = {}
+        for before, code in enumerate(found.tolist()):
+            if count := counts.get(code, 0):
+                bits += math.log2(before / count)
+            counts[code] = count + 1
+        seen, new = found.size, len(counts)
+        if seen:  # the first code needs no flag; the rule of succession gives every order of the others the same bits
+            flags = math.lgamma(seen + 2) - math.lgamma(seen - new + 1) - math.lgamma(new + 1)
+            bits += new * math.log2(codebook_size) + flags / math.log(2) - 1
+            bits -= seen * math.log2(1 + (new * new + seen + 2) / TOTAL) + math.log2(1 + codebook_size**2 / TOTAL)
+    return max(0.0, bits / 8)
 
 
 def usable_tables(tables: Tables | None, codebook_size: int, codebooks: int) -> Tables | None:

@@ -23,6 +23,7 @@ QUICK_MEMORY, MEMORY = (10.0, 60.0), (60.0, 600.0)
 
 def bench(
     models: tuple[str, ...] = (DEFAULT_MODEL,),
+    variant: tuple[str, ...] = (),
     peers: tuple[str, ...] | None = None,
     threads: tuple[int, ...] = (1, 2),
     seconds: float = 10.0,
@@ -41,6 +42,7 @@ def bench(
 
     Args:
         models: Shipped models or model folders; the others are compared with the first.
+        variant: Variants to measure of each of the models too, such as int8. Of one model alone: --models speech-16k:int8.
         peers: Of encodec, dac (16 kHz), dac-24k, dac-44k, mimi, opus; none for no peers. By default encodec, dac, mimi
             and opus, as far as they are installed.
         threads: Numbers of threads, each measured in processes of its own.
@@ -55,9 +57,10 @@ def bench(
     """
     from mixcodec.evaluate.bench import BenchSettings, report, run_bench
     from mixcodec.files import atomic_output
+    from mixcodec.models import check_variant
 
     settings = BenchSettings(
-        models=models,
+        models=(*models, *(f"{model}:{each}" for model in models for each in map(check_variant, variant))),
         peers=() if peers == ("none",) else peers,
         threads=threads,
         seconds=seconds,

@@ -15,6 +15,7 @@ def encode(
     packet_seconds: float = 4.0,
     metadata: tuple[str, ...] = (),
     model: str = DEFAULT_MODEL,
+    variant: str | None = None,
 ) -> None:
     """Encode an audio file (wav, flac, ogg, mp3, opus; any sample rate, any channels) into a .mxc file.
 
@@ -27,6 +28,7 @@ def encode(
         packet_seconds: Sound in a packet: damage to a file costs as much, and each costs four to six bytes.
         metadata: KEY=VALUE to keep in the file, any number of them.
         model: A shipped model (see mixcodec models) or a model folder.
+        variant: Of the model's graphs, such as int8 (see mixcodec info MODEL). By default the plain ones.
     """
     from mixcodec.cli.paths import target_beside
     from mixcodec.cli.progress import progress_bar
@@ -36,7 +38,7 @@ def encode(
     target = output or target_beside(input, ".mxc")
     with progress_bar("encoding") as progress:
         made = encode_file(
-            load(model),
+            load(model, variant=variant),
             input,
             target,
             kbps,

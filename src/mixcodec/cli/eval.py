@@ -34,7 +34,8 @@ def eval(
 
     Args:
         codecs: What to compare, each as kind[:model][@setting,...]: mixcodec:speech-16k@0.5,1.5,3 opus@6,12 codec2@1.2
-            identity lowpass@3500. Kinds: mixcodec opus codec2 speex mp3 aac g722 identity lowpass encodec dac mimi.
+            identity lowpass@3500. Kinds: mixcodec opus codec2 speex mp3 aac g722 identity lowpass encodec dac mimi. A variant of a
+            model is mixcodec:speech-16k:int8@3, the encoder of one and the decoder of another mixcodec:speech-16k:float32:int8@3.
         data: Folder with audio.
         out: Folder for the report.
         listed: Text file with the clips to take, one path below the data folder a line.

@@ -78,9 +78,11 @@ def _plot(bitrates: list[float]) -> list[str]:
 
 
 def _model_rows(name: str) -> list[tuple[str, object]]:
+    from mixcodec.models import VARIANTS, variant_folders
     from mixcodec.runtime import load
 
     codec = load(name)
+    variants = list(variant_folders(codec.config.folder))
     files = sorted(entry for entry in codec.config.folder.iterdir() if entry.is_file())
     low, high = codec.min_kbps(), codec.max_kbps()
     default = low * codec.config.default_codebooks
@@ -93,5 +95,7 @@ def _model_rows(name: str) -> list[tuple[str, object]]:
         ("codes per frame", f"{codec.codebooks} of {codec.codebook_size}"),
         ("bitrates", f"{low:g} to {high:g} kbps per channel in steps of {low:g}, by default {default:g}"),
         ("delay", f"{(codec.hop + codec.delay) / codec.sample_rate * 1000:g} ms"),
+        ("variants", ", ".join(variants)),
+        *((variant, VARIANTS[variant]) for variant in variants if variant in VARIANTS),
         *((entry.name, f"{entry.stat().st_size} bytes") for entry in files),
     ]

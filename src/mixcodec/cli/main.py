@@ -32,9 +32,10 @@ COMMANDS = {
     "models": "the models that come with this installation",
     "train": "train a codec from a recipe (needs the extra: train)",
     "export": "checkpoint -> model folder (needs the extra: train)",
+    "variant": "model folder -> its graphs in int8 or bf16 (needs the extra: train)",
 }
 ALIASES = {"-o": "--output"}
-EXTRAS = {"train": "train", "export": "train", "eval": "eval", "compare": "train,eval"}
+EXTRAS = {"train": "train", "export": "train", "variant": "train", "eval": "eval", "compare": "train,eval"}
 """Commands that need more than the runtime, and the extra that brings it."""
 
 PLAIN = ("str", "str | None", "float | None")

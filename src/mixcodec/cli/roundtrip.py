@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from mixcodec.models import DEFAULT_MODEL
+from mixcodec.models import DEFAULT_MODEL, PLAIN
 
 
 def roundtrip(
@@ -16,6 +16,7 @@ def roundtrip(
     kbps: float | None = None,
     quality: int | None = None,
     model: str = DEFAULT_MODEL,
+    variant: str | None = None,
 ) -> None:
     """Encode an audio file and decode it again; print duration, rate, sizes, mel distance and where the results are.
 
@@ -25,6 +26,7 @@ def roundtrip(
         kbps: Bitrate of the whole file, all channels together, kbps. By default the model's usual number of codebooks.
         quality: So many codebooks instead, whatever they cost: 1 to the model's.
         model: A shipped model (see mixcodec models) or a model folder.
+        variant: Of the model's graphs, such as int8 (see mixcodec info MODEL). By default the plain ones.
     """
     from mixcodec.audio import check_audio_target
     from mixcodec.cli.progress import progress_bar
@@ -38,7 +40,7 @@ def roundtrip(
     wav = output or os.path.splitext(input)[0] + ".roundtrip.wav"
     check_audio_target(wav)
     mxc = os.path.splitext(wav)[0] + ".mxc"
-    codec = load(model)
+    codec = load(model, variant=variant)
     with progress_bar("encoding") as progress:
         made = encode_file(codec, input, mxc, kbps, progress, quality=quality)
     try:
@@ -54,7 +56,7 @@ def roundtrip(
     print(
         columns(
             [
-                ("model", codec.name),
+                ("model", codec.name if codec.variant == PLAIN else f"{codec.name}, {codec.variant}"),
                 ("duration", f"{made.seconds:.2f} s"),
                 ("signal", f"{header.sample_rate} Hz, {header.channels} channel{'s' * (header.channels > 1)}"),
                 ("codebooks", f"{codebooks(header)} of {codec.codebooks}"),

@@ -1,12 +1,9 @@
 """Adversarial losses over the outputs of discriminators."""
 
-from collections.abc import Sequence
-
 import torch
 
+from mixcodec.losses.discriminators import Outputs
 from mixcodec.nn.processes import mean_over_processes
-
-Outputs = Sequence[tuple[torch.Tensor, Sequence[torch.Tensor]]]  # of each discriminator: scores, features
 
 
 def discriminator_loss(real: Outputs, fake: Outputs) -> torch.Tensor:

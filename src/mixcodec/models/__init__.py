@@ -1,4 +1,4 @@
-"""The model folders that come with the package, found by name."""
+"""The model folders that come with the package, found by name; the variants of a model's graphs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ from mixcodec.errors import ModelError
 
 DEFAULT_MODEL = "speech-16k"
 CONFIG = "config.json"
+DIRECTIONS = ("encoder", "decoder")
+PLAIN = "float32"
+VARIANTS = {
+    "int8": "products of the network's blocks in 8-bit integers: half the time and less where the CPU has VNNI or AMX",
+    "bf16": "weights stored as bfloat16 and computed with in float32, because onnxruntime's CPU kernels have no bfloat16 products",
+}
+"""Other forms of a model's two graphs, beside PLAIN. They share its fingerprint, its tables and its state: what one encodes
+any other decodes."""
+
+
+HOME = Path(__file__).parent
 
 
 def shipped_models() -> list[str]:
-    """The names of the models inside the package, sorted."""
-    home = Path(__file__).parent
-    return sorted(folder.name for folder in home.iterdir() if (folder / CONFIG).is_file())
+    """The names of the models inside the package, sorted. A folder that has but a variant of one is not listed."""
+    return sorted(folder.name for folder in HOME.iterdir() if (folder / CONFIG).is_file() and PLAIN in variants_in(folder))
 
 
 def find_model(name_or_path: str | os.PathLike[str]) -> Path:
@@ -28,13 +38,67 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     name = os.fspath(name_or_path)
     known = shipped_models()
     if name in known:
-        return Path(__file__).parent / name
+        return HOME / name
     folder = Path(name)
     if (folder / CONFIG).is_file():
         return folder
     if folder.is_dir() and name:
         raise ModelError(f"{name}: is not a model folder (it has no {CONFIG}); give one that mixcodec export made")
     raise ModelError(f"unknown model {name!r}; {_advice(name, known)}")
+
+
+def graph_name(direction: str, variant: str) -> str:
+    """The file of a variant's encoder or decoder in a model folder."""
+    return f"{direction}.onnx" if variant == PLAIN else f"{direction}.{variant}.onnx"
+
+
+def variants_in(folder: Path) -> list[str]:
+    """The variants whose two graphs a model folder has, PLAIN first."""
+    every = (PLAIN, *VARIANTS)
+    return [variant for variant in every if all((folder / graph_name(way, variant)).is_file() for way in DIRECTIONS)]
+
+
+def variant_folders(folder: Path) -> dict[str, Path]:
+    """The variants of a model and where their graphs are: in its folder, or in one beside it called like it and -VARIANT."""
+    whole = folder.resolve()
+    found = dict.fromkeys(variants_in(folder), folder)
+    for variant in VARIANTS:
+        beside = whole.with_name(f"{whole.name}-{variant}")
+        if variant not in found and variant in variants_in(beside):
+            found[variant] = beside
+    return found
+
+
+def find_variant(folder: Path, variant: str | None) -> tuple[Path, str]:
+    """The folder with the graphs of a model folder's variant, see `variant_folders`, and the variant.
+
+    None asks for PLAIN, or for what there is in a folder that has no plain graphs.
+
+    Raises:
+        ModelError: there is no such variant; the message says what there is and how to make it.
+    """
+    if variant is None:
+        return folder, next(iter(variants_in(folder)), PLAIN)
+    found = variant_folders(folder)
+    if variant in found:
+        return found[variant], variant
+    there = f"{folder}: has {' and '.join(found) or 'no'} graphs, not {check_variant(variant)}"
+    if variant == PLAIN:
+        raise ModelError(f"{there}; give the model folder that they were made from")
+    raise ModelError(f"{there}; make them with mixcodec variant {folder} {variant}")
+
+
+def check_variant(variant: str) -> str:
+    """`variant`, if there is such a thing. Raises ModelError."""
+    if variant != PLAIN and variant not in VARIANTS:
+        raise ModelError(f"unknown variant {variant!r}; there are {', '.join((PLAIN, *VARIANTS))}")
+    return variant
+
+
+def split_variant(name: str) -> tuple[str, str | None]:
+    """The model and the variant of ``speech-16k:int8``, as evaluations name them; None where no variant is named."""
+    model, colon, variant = name.rpartition(":")
+    return (model, variant) if colon and model and variant in (PLAIN, *VARIANTS) else (name, None)
 
 
 def _advice(name: str, known: list[str]) -> str:

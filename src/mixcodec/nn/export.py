@@ -93,7 +93,7 @@ def export_folder(
         (part / "card.md").write_text(card)
         for file in part.iterdir():
             file.chmod(0o644)
-        _replace_folder(part, folder)
+        replace_folder(part, folder)
     except OSError as error:
         raise FileError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
     finally:
@@ -101,7 +101,7 @@ def export_folder(
             shutil.rmtree(part, ignore_errors=True)
 
 
-def _replace_folder(new: Path, folder: Path) -> None:
+def replace_folder(new: Path, folder: Path) -> None:
     """Puts `new` in the place of `folder`; the old one is deleted only when the new one is there."""
     old = new.with_name(f"{new.name}-old")
     if folder.exists():

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from mixcodec.audio import Wave, check_sample_rate, check_wave, resampled_count
 from mixcodec.bitstream.header import MAX_PACKET_FRAMES, Header
 from mixcodec.entropy import EntropyModel
 from mixcodec.entropy.tables import ENTROPY, Tables, read_tables
-from mixcodec.errors import RateError, TokensError, UsageError
+from mixcodec.errors import ModelError, RateError, TokensError, UsageError
 from mixcodec.files import PathLike
-from mixcodec.models import DEFAULT_MODEL, find_model
+from mixcodec.models import DEFAULT_MODEL, PLAIN, find_model, find_variant, graph_name
 from mixcodec.runtime.config import ModelConfig, read_config
 from mixcodec.runtime.session import GraphSession
 from mixcodec.runtime.stream import StreamDecoder, StreamEncoder, frames_for
@@ -35,17 +36,26 @@ RATE_TOLERANCE = 1e-6
 """How much of a codebook a bitrate may fall short by and still buy it: 0.5 kbps must not fail by a rounding error."""
 
 
-def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL, threads: int = 1) -> Codec:
+def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL, threads: int = 1, variant: str | None = None) -> Codec:
     """Load a shipped model by its name, or a model folder by its path.
 
     Args:
         name_or_path: see `mixcodec.models.find_model`.
         threads: CPU threads that one run of a graph may use.
+        variant: of the graphs, see `mixcodec.models.find_variant`; None is the model's plain ones.
 
     Raises:
         ModelError: it is not there, or cannot be used.
     """
-    return Codec(read_config(find_model(name_or_path)), threads)
+    folder = find_model(name_or_path)
+    config = read_config(folder)
+    home, variant = find_variant(folder, variant)
+    if home != folder:
+        if (own := read_config(home)).fingerprint != config.fingerprint:
+            theirs = f"were made of other weights ({own.fingerprint}) than those of {folder} ({config.fingerprint})"
+            raise ModelError(f"{home}: its graphs {theirs}; make them again with mixcodec variant {folder} {variant} {home}")
+        config = own
+    return Codec(config, threads, variant)
 
 
 class Codec:
@@ -53,10 +63,12 @@ class Codec:
 
     Attributes:
         config: everything the model folder says about itself.
+        variant: of its graphs; see `mixcodec.models.VARIANTS`.
     """
 
-    def __init__(self, config: ModelConfig, threads: int = 1) -> None:
+    def __init__(self, config: ModelConfig, threads: int = 1, variant: str = PLAIN) -> None:
         self.config = config
+        self.variant = variant
         self._threads = threads
 
     @property
@@ -336,12 +348,14 @@ class Codec:
         if frames != (expected := frames_for(inner, self.hop, self.delay)):
             raise TokensError(f"holds {frames} frames where {sample_count} samples take {expected}; encode it again")
 
+    def graph(self, direction: str) -> Path:
+        """The file of the "encoder" or the "decoder"."""
+        return self.config.folder / graph_name(direction, self.variant)
+
     @cached_property
     def _encoder(self) -> GraphSession:
-        path, specs = self.config.folder / "encoder.onnx", self.config.encoder_state
-        return GraphSession(path, "wave", "codes", specs, self._threads)
+        return GraphSession(self.graph("encoder"), "wave", "codes", self.config.encoder_state, self._threads)
 
     @cached_property
     def _decoder(self) -> GraphSession:
-        path, specs = self.config.folder / "decoder.onnx", self.config.decoder_state
-        return GraphSession(path, "codes", "wave", specs, self._threads)
+        return GraphSession(self.graph("decoder"), "codes", "wave", self.config.decoder_state, self._threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Self
@@ -31,6 +32,8 @@ Progress = Callable[[float, float], None]
 
 PACKET_SECONDS = 4.0
 """Of sound in a packet of a file: shorter ones lose less when one is damaged, and cost four to six bytes each."""
+SPOOL_BYTES = 1 << 20
+"""Codes that wait in memory: an hour of eight codebooks takes three times as much."""
 CODING_TRIALS, RATE_TRIALS = 3, 16
 """At most so many packets, evenly over the file, are coded to choose the entropy coding, and to find what a bitrate buys."""
 
@@ -61,11 +64,11 @@ class Decoded(MxcFile):
 
 
 class CodeSpool:
-    """Codes on disk on their way into a file: (C, t, K) appended in blocks, read again from any frame."""
+    """Codes on their way into a file: (C, t, K) appended in blocks, read again from any frame; on disk where they are many."""
 
     def __init__(self, channels: int, codebooks: int) -> None:
         self._shape = (channels, codebooks)
-        self._file = temporary_file()
+        self._file: BinaryIO = io.BytesIO()
         self.frames = 0
 
     def __enter__(self) -> Self:
@@ -79,6 +82,10 @@ class CodeSpool:
         rows = codes.reshape(self._shape[0], -1, self._shape[1]).swapaxes(0, 1)
         self._file.write(np.ascontiguousarray(rows, "<u2").tobytes())
         self.frames += rows.shape[0]
+        if isinstance(self._file, io.BytesIO) and self._file.tell() > SPOOL_BYTES:
+            on_disk = temporary_file()
+            on_disk.write(self._file.getbuffer())
+            self._file = on_disk
 
     def read(self, start: int, frames: int) -> Codes:
         """The codes (C, at most `frames`, K) from frame `start` on."""
@@ -209,12 +216,14 @@ def decode_file(
     progress: Progress | None = None,
     *,
     lossy: bool = False,
+    variant: str | None = None,
 ) -> Decoded:
     """Decode a `.mxc` file into a wav file; ``-`` is standard input or output.
 
     Args:
         codec: the codec, the name or folder of its model, or None for the shipped model that the file names.
         lossy: decode what is whole of a damaged file, and conceal what is not. Otherwise such a file is an error.
+        variant: of the graphs, where `codec` is no codec yet; see `load`.
 
     Raises:
         FileError, BitstreamError, ModelError: the input is not intact or another model's, the model is not there, or
@@ -224,7 +233,7 @@ def decode_file(
     check_audio_target(target)
     with seekable_input(source) as stream:
         reader = MxcReader(stream, display_name(source))
-        codec = codec if isinstance(codec, Codec) else codec_for(reader.header, reader.name, codec)
+        codec = codec if isinstance(codec, Codec) else codec_for(reader.header, reader.name, codec, variant)
         coding = checked_coding(codec, reader)
         header = reader.header
         sample_count, frames = _rescued_length(codec, reader) if lossy else reader.verify().length
@@ -296,15 +305,15 @@ def _rescued_length(codec: Codec, reader: MxcReader) -> tuple[int, int]:
     return samples, frames if samples else 0
 
 
-def codec_for(header: Header, name: str, model: str | None = None) -> Codec:
-    """The codec of `model`, or of the shipped model that a header names; `name` is what messages call the file.
+def codec_for(header: Header, name: str, model: str | None = None, variant: str | None = None) -> Codec:
+    """The codec of `model`, or of the shipped model that a header names; `name` is what messages call the file. See `load`.
 
     Raises:
         ModelError: it is not there.
     """
     if model is None and header.model not in shipped_models():
         raise ModelError(f"{name}: was made by model {header.model}, which is not shipped; give its folder with --model")
-    return load(model or header.model)
+    return load(model or header.model, variant=variant)
 
 
 def checked_coding(codec: Codec, reader: MxcReader) -> EntropyModel:

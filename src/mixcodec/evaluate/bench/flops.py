@@ -56,11 +56,11 @@ class ProfiledCodec(Codec):
 
     @cached_property
     def _encoder(self) -> ProfiledSession:
-        return ProfiledSession(self.config.folder / "encoder.onnx", "wave", "codes", self.config.encoder_state, 1)
+        return ProfiledSession(self.graph("encoder"), "wave", "codes", self.config.encoder_state, 1)
 
     @cached_property
     def _decoder(self) -> ProfiledSession:
-        return ProfiledSession(self.config.folder / "decoder.onnx", "codes", "wave", self.config.decoder_state, 1)
+        return ProfiledSession(self.graph("decoder"), "codes", "wave", self.config.decoder_state, 1)
 
     def count(self, direction: str) -> tuple[int, list[str]]:
         """Operations of all that was encoded, or decoded, with this object; ends the profile."""
@@ -100,7 +100,7 @@ def profile_flops(events: Iterable[dict[str, Any]]) -> tuple[int, list[str]]:
 
 def node_flops(operator: str, inputs: Sequence[Shape], output: Shape) -> int:
     """Operations of one node by the shapes of its operands; 0 for what is no product."""
-    if operator == "MatMul":
+    if operator in ("MatMul", "MatMulIntegerToFloat"):
         return 2 * math.prod(output) * inputs[0][-1]
     if operator == "Gemm":  # the shared axis is first or last, by an attribute: it is what A has beside the output's rows
         return 2 * math.prod(output) * (math.prod(inputs[0]) // output[0]) if math.prod(output) else 0

@@ -17,6 +17,7 @@ from mixcodec.evaluate.baselines.neural import ARCHITECTURES, PORTS, check_packa
 from mixcodec.evaluate.bench.flops import ProfiledCodec, torch_flops
 from mixcodec.evaluate.bench.results import DIRECTIONS
 from mixcodec.evaluate.extras import need_program
+from mixcodec.models import PLAIN, split_variant
 from mixcodec.registry import nearest
 from mixcodec.runtime import load
 
@@ -65,16 +66,18 @@ class Measured(abc.ABC):
 
 
 class Ours(Measured):
-    """A model of mixcodec at its highest bitrate."""
+    """A model of mixcodec at its highest bitrate; the variant of one is named like ``speech-16k:int8``."""
 
     kind = "mixcodec"
     note = "the runtime; memory is that of the command mixcodec"
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._codec = load(name)
+        self._model, variant = split_variant(name)
+        self._codec = load(self._model, variant=variant)
         self._kbps = self._codec.max_kbps()
-        self.title = f"{self._codec.name} {self._kbps:g} kbps"
+        shown = "" if self._codec.variant == PLAIN else f" {self._codec.variant}"
+        self.title = f"{self._codec.name}{shown} {self._kbps:g} kbps"
         self.sample_rate = self._codec.sample_rate
 
     def check(self) -> None:
@@ -82,11 +85,11 @@ class Ours(Measured):
 
     def load(self, clip: Path, threads: int) -> Runner:
         wave, rate = read_audio(clip)
-        codec = load(self.name, threads)
+        codec = load(self._model, threads, self._codec.variant)
         tokens = codec.wave_to_tokens(wave, rate, self._kbps)
 
         def flops(direction: str) -> tuple[int, list[str]]:
-            profiled = ProfiledCodec(codec.config)
+            profiled = ProfiledCodec(codec.config, variant=codec.variant)
             if direction == "encode":
                 profiled.wave_to_tokens(wave, rate, self._kbps)
             else:
@@ -97,7 +100,7 @@ class Ours(Measured):
 
     def command(self, direction: str, source: Path, target: Path) -> list[str]:
         rate = ["--kbps", str(self._kbps)] if direction == "encode" else []
-        return [*COMMAND, direction, str(source), "-o", str(target), "--model", self.name, *rate]
+        return [*COMMAND, direction, str(source), "-o", str(target), "--model", self._model, "--variant", self._codec.variant, *rate]
 
 
 class Neural(Measured):

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from mixcodec.losses.discriminators.base import DISCRIMINATORS, Outputs
 from mixcodec.losses.spectral import FLOOR
-from mixcodec.registry import Registry
-
-DISCRIMINATORS: Registry[torch.nn.Module] = Registry("discriminator")
 
 
 class Resolution(torch.nn.Module):
@@ -58,5 +56,5 @@ class MultiResolution(torch.nn.Module):
         super().__init__()
         self.resolutions = torch.nn.ModuleList(Resolution(window, bands, width, depth) for window in windows)
 
-    def forward(self, wave: torch.Tensor) -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
+    def forward(self, wave: torch.Tensor) -> Outputs:
         return [resolution(wave) for resolution in self.resolutions]

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.quantizers.projected import Projected, principal_axes
-from mixcodec.nn.quantizers.search import METRICS, nearest_entries
+from mixcodec.nn.quantizers.search import METRICS, nearest_entries, nearest_in_graph
 from mixcodec.registry import whole_number
 
 
@@ -40,6 +40,11 @@ class Lookup(Projected):
         metric = "product" if self.metric == "cosine" else self.metric
         code = nearest_entries(x.detach(), table.detach(), metric, self._cost())
         return code[..., None], F.embedding(code, table)
+
+    def choose_in_graph(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Code (..., 1) of y (..., dim), which is what `enter` gives, and its entry (..., dim): for an exported graph."""
+        code = nearest_in_graph(y, self.table(), self.metric, self._cost())
+        return code, F.embedding(code.squeeze(-1), self.table())
 
     def _cost(self) -> torch.Tensor | None:
         """What counts against each entry (size,) in the choice beside its distance; None where nothing does."""

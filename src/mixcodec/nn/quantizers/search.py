@@ -17,13 +17,13 @@ def nearest_entries(x: torch.Tensor, entries: torch.Tensor, metric: str, cost: t
 
     Of many entries and points the scores are never all in memory: block after block, each point keeps its best so far.
     """
-    offset = cost
     if metric == "cosine":
         entries = F.normalize(entries, dim=-1)
-    elif metric == "euclidean":
-        offset = 0.5 * entries.square().sum(-1) + (0 if cost is None else cost)
+    offset = _offset(entries, metric, cost)
     traced = torch.compiler.is_compiling()  # then the number of points is open, and only entries go in blocks
-    if len(entries) <= ENTRIES and (traced or x.numel() // x.shape[-1] * len(entries) <= WHOLE):
+    if traced and len(entries) <= ENTRIES:
+        return _best_in_graph(x, entries, offset, torch.ones_like(x[..., :1])).squeeze(-1)
+    if len(entries) <= ENTRIES and x.numel() // x.shape[-1] * len(entries) <= WHOLE:
         return _scores(x, entries, offset).argmax(-1)
     if traced:
         return _best_of_blocks(x, entries, offset)
@@ -35,6 +35,29 @@ def nearest_entries(x: torch.Tensor, entries: torch.Tensor, metric: str, cost: t
 def _scores(x: torch.Tensor, entries: torch.Tensor, offset: torch.Tensor | None) -> torch.Tensor:
     """(..., size): the higher, the nearer."""
     return x @ entries.T if offset is None else x @ entries.T - offset
+
+
+def nearest_in_graph(y: torch.Tensor, entries: torch.Tensor, metric: str, cost: torch.Tensor | None) -> torch.Tensor:
+    """The same index (..., 1) for an exported graph, of at most ENTRIES entries, which with cosine have unit length.
+
+    Of y (..., D) that direction alone counts with cosine, so it keeps its length, and the cost is multiplied by it instead.
+    """
+    length = y.norm(dim=-1, keepdim=True) if metric == "cosine" else torch.ones_like(y[..., :1])
+    return _best_in_graph(y, entries, _offset(entries, metric, cost), length)
+
+
+def _offset(entries: torch.Tensor, metric: str, cost: torch.Tensor | None) -> torch.Tensor | None:
+    """What is taken away from a product with each entry (size,)."""
+    return 0.5 * entries.square().sum(-1) + (0 if cost is None else cost) if metric == "euclidean" else cost
+
+
+def _best_in_graph(x: torch.Tensor, entries: torch.Tensor, offset: torch.Tensor | None, last: torch.Tensor) -> torch.Tensor:
+    """As onnxruntime finds it fastest, (..., 1): the offset times `last` (..., 1) is one more channel of the product, which saves
+    a pass over the scores, and its search for the one greatest takes half the time of its argmax.
+    """
+    if offset is not None:
+        x, entries = torch.cat([x, last], -1), torch.cat([entries, -offset[:, None]], 1)
+    return (x @ entries.T).topk(1).indices
 
 
 def _best_of_blocks(x: torch.Tensor, entries: torch.Tensor, offset: torch.Tensor | None) -> torch.Tensor:
