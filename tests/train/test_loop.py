@@ -179,9 +179,10 @@ def test_a_step_does_not_wait_for_a_gpu(tiny_recipe, tmp_path):
     """On a CPU nothing waits, but the operations are the same: only numbers that were drawn on the host are read."""
     codec = json.loads(json.dumps(tiny_recipe().codec))
     codec["quantizer"]["codebook"]["restart_every"] = 1000
-    trainer = Trainer(tiny_recipe(out=str(tmp_path), codec=codec, steps=6))
+    loss = {"windows": [128, 256], "bands": [10, 20], "envelope": 1.0, "loudness": 1.0}
+    trainer = Trainer(tiny_recipe(out=str(tmp_path), codec=codec, loss=loss, steps=6))
     trainer.run(until=3)
-    wave = torch.from_numpy(trainer.data.train_segments().batch(0))
+    wave = torch.from_numpy(trainer.data.train_segments().batch(0)).repeat(1, 2)  # long enough for the envelopes
     for step, drawn in ((3, 2), (4, 3)):  # an offset for each of two windows; then a crop for the discriminators too
         trainer.step = step
         with Waits() as waits:
@@ -193,19 +194,18 @@ def test_a_step_does_not_wait_for_a_gpu(tiny_recipe, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_training_has_the_losses_of_eager_training(tiny_recipe, tmp_path):
-    """Kernels add in another order: 4e-5 of the loss where it was measured."""
+    """Kernels add in another order: 1e-4 of the loss where it was measured. Without codebooks, which make jumps of that."""
     losses = {}
+    loss = {"windows": [128], "bands": [10], "envelope": 1.0, "loudness": 1.0}
+    options = {"precision": "32-true", "codebooks_from": 100, "loss": loss}
     for compiled in (False, True):
-        loss = {"windows": [128, 256], "bands": [10, 20], "envelope": 1.0, "loudness": 1.0}
-        recipe = tiny_recipe(out=str(tmp_path / str(compiled)), compile=compiled, precision="32-true", loss=loss)
+        recipe = tiny_recipe(out=str(tmp_path / str(compiled)), compile=compiled, **options)
         trainer = Trainer(recipe)
         segments = trainer.data.train_segments()
         losses[compiled] = []
         for trainer.step in range(5):
-            if trainer.step == 2:
-                trainer._start_codebooks()
             losses[compiled].append(float(trainer._train_step(torch.from_numpy(segments.batch(trainer.step)))["loss"]))
     assert losses[True] == pytest.approx(losses[False], rel=1e-3)
     trainer.save(trainer.checkpoint)
-    eager = Trainer(tiny_recipe(out=str(tmp_path / "True"), precision="32-true", loss=loss))  # goes on with the compiled weights
+    eager = Trainer(tiny_recipe(out=str(tmp_path / "True"), **options))  # goes on with the compiled weights
     assert eager.step == trainer.step

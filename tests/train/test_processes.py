@@ -77,7 +77,7 @@ def test_two_processes_learn_as_one_with_twice_the_batch(two, shared_recipe):
     assert min(apart(wanted, curves(other))) > 1e-2
     tensors = [load_checkpoint(recipe.folder / "last.safetensors")[0] for recipe in (one, two)]
     entries = [t["net.quantizer.levels.0.entries"] for t in tensors]
-    assert torch.allclose(*entries, atol=1e-2), "restarts, of which there were many, take the same latents"
+    assert torch.allclose(*entries, atol=1e-2), "they stand for what both have seen"
 
 
 def test_several_processes_resume_where_they_stopped(two, shared_recipe):

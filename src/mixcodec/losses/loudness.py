@@ -51,6 +51,7 @@ class Loudness(torch.nn.Module):
         centres = 650 * torch.sinh((low + high) / 2 / 7)
         self.register_buffer("threshold", hearing_threshold(centres), persistent=False)
         self.register_buffer("widths", (high - low).clone(), persistent=False)
+        self.total = float((high - low).sum())
         self.register_buffer("speech", ((bins >= SPEECH_BAND[0]) & (bins <= SPEECH_BAND[1])).float(), persistent=False)
         self.register_buffer("taper", torch.hann_window(self.size), persistent=False)
         self.bands: torch.Tensor
@@ -92,9 +93,8 @@ class Loudness(torch.nn.Module):
         added = ((degraded + 50) / (reference + 50)) ** 1.2
         added = torch.where(added < 3, torch.zeros_like(added), added.clamp(max=ASYMMETRY_LIMIT))
         widths = self.widths / self.widths.sum()
-        total = float(self.widths.sum())
-        plain = total * ((rest.square() @ widths) + 1e-8).sqrt()
-        unequal = total * ((rest.abs() * added) @ widths)
+        plain = self.total * ((rest.square() @ widths) + 1e-8).sqrt()
+        unequal = self.total * ((rest.abs() * added) @ widths)
         weight = ((reference.sum(2) + 1e5) / 1e7) ** 0.04
         plain, unequal = (LIMIT * torch.tanh(d / weight / LIMIT) for d in (plain, unequal))
         return 0.1 * self._over_time(plain) + 0.0309 * self._over_time(unequal)
