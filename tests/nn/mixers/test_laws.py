@@ -31,6 +31,8 @@ CAUSAL = [
     {"kind": "retention"},
     {"kind": "gla"},
     {"kind": "linear_attention"},
+    {"kind": "simplified_linear"},
+    {"kind": "generalised_linear"},
     {"kind": "ssm", "states": 4},
     {"kind": "ssd", "states": 4},
     {"kind": "lmu"},
@@ -63,7 +65,7 @@ CAUSAL += [
     {"kind": "dual_selection", "states": 4},
 ]
 RANKED = [{"kind": kind} for kind in ("separable", "gated_convolution", "large_kernel_qkv", "focal", "mixed_convolution")]
-RANKED += [{"kind": "shift"}, {"kind": "additive"}, {"kind": "decay_attention"}]
+RANKED += [{"kind": "shift"}, {"kind": "additive"}, {"kind": "decay_attention"}, {"kind": "simplified_linear", "kernel": 3}]
 RANKED += [{"kind": "mixed_span"}, {"kind": "mixed_span", "window": 2, "layer": 1, "layers": 2}]
 RANKED += [{"kind": "conv_attention", "kernel": 3}, {"kind": "conv_attention", "kernel": 3, "dilation": 2, "shift": 4}]
 RANKED += [{"kind": "gated_attention", "size": 8, "chunk": 4, "kernel": 3}]
@@ -77,7 +79,7 @@ RANKED += [{"kind": kind} for kind in ("convolution", "conformer", "fsmn")]
 NEVER += [{"kind": "hidden_state", "states": 4}]
 CENTRED = [config | {"causal": False, "rank": rank} for config in RANKED for rank in (1, 2)]
 CENTRED += [config | {"rank": rank} for config in NEVER for rank in (1, 2)]
-CENTRED += [{"kind": kind, "causal": False} for kind in ("pooling", "linear_attention", "retention", "gla")]
+CENTRED += [{"kind": kind, "causal": False} for kind in ("pooling", "linear_attention", "generalised_linear", "retention", "gla")]
 CENTRED += [{"kind": "fourier"}, {"kind": "adaptive_filter"}, {"kind": "hydra"}, {"kind": "shuffle", "window": 4}]
 CENTRED += [{"kind": "multi_pooling", "causal": False, "segment": 3}]
 SIZED = [{"kind": kind, "causal": False} for kind in ("random", "mixer_mlp", "nin_gating")]
@@ -276,9 +278,8 @@ GROUPS = {
     "perceptrons": [c for c in CAUSAL if c["kind"] in ("random", "pooling", "mixer_mlp", "nin_gating")],
     "groups": [c for c in CAUSAL if c["kind"] in ("combiner", "interleaved", "lococo", "vq_attention")],
     "windows": [c for c in CAUSAL if c["kind"] in ("gated_attention", "overlapping")],
-    "attention": [
-        c for c in CAUSAL if c["kind"] in ("attention", "decay_attention", "linear_attention", "mixed_span", "conv_attention")
-    ],
+    "attention": [c for c in CAUSAL if c["kind"] in ("attention", "decay_attention", "mixed_span", "conv_attention")],
+    "linear": [c for c in CAUSAL if c["kind"] in ("linear_attention", "simplified_linear", "generalised_linear")],
     "frequencies": [c for c in CAUSAL if c["kind"] in ("inception", "multi_frequency", "multi_pooling")],
     "more": [c for c in CAUSAL if c["kind"] in ("edge_modulation", "raft")],
     "dual_selection": [{"kind": "dual_selection", "states": 4}],
