@@ -23,7 +23,7 @@ def _registered(monkeypatch):
 
 def test_a_new_kind_takes_less_than_50_lines():
     assert len(PART.splitlines()) < 50
-    assert MIXERS.options("decay") == ["channels", "decay"]
+    assert MIXERS.options("decay") == ["channels", "decay", "causal", "rank"]
 
 
 def test_it_obeys_the_laws():

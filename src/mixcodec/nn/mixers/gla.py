@@ -23,16 +23,16 @@ class Gla(TwoForms):
 
     Yang et al., 2023, Gated Linear Attention Transformers with Hardware-Efficient Training (in speech: Lemerle et al., 2024,
     Lina-Speech). Queries and keys have C / 2 channels; the gates come from a `bottleneck` of a few channels and lie between
-    exp(-5) and 1; heads are normed and gated by SiLU. (B, T, C), causal; or (B, *grid, C) of rank 1 or 2 from both ends, a
-    plane row by row, with the same gates both ways. Cost per token: 4 * C^2 + 1.5 * C * bottleneck and C^2 / heads (from both ends
-    twice that). State: `memory` (heads, C / 2 / heads, C / heads).
+    exp(-5) and 1; heads are normed and gated by SiLU. (B, T, C), causal; or (B, *grid, C) of any rank from both ends, a
+    plane row by row, with the same gates both ways. Cost per token: 4 * C^2 + 1.5 * C * bottleneck and C^2 / heads (from
+    both ends twice that). State: `memory` (heads, C / 2 / heads, C / heads).
     """
 
     def __init__(self, channels: int, heads: int = 4, bottleneck: int = 16, causal: bool = True) -> None:
         super().__init__()
         divides("gla", channels, 2 * heads, "twice the heads")
         whole_number("mixer 'gla': bottleneck", bottleneck)
-        self.causal, self.grid_ranks = causal, (1,) if causal else (1, 2)
+        self.causal, self.grid_ranks = causal, (1,) if causal else (1, 2, 3)
         self.heads, self.sizes = heads, [channels // 2, channels // 2, channels]
         self.qkv = torch.nn.Linear(channels, 2 * channels, bias=False)
         self.forget = torch.nn.Sequential(

@@ -11,7 +11,8 @@ from mixcodec.nn.mixers.parts import Depthwise
 from mixcodec.nn.mixers.scan import matrix_scan, wide
 from mixcodec.nn.state import State, inside, outside, scoped
 
-SMALL = 1e-3  # added to features, so that weights never sum to zero
+LEAST = 1e-6  # added to features that are positive but for rounding, so that weights never sum to zero
+SMALL = 1e-3  # the same where half of them are zero
 
 
 class NormedLinear(TwoForms):
@@ -33,7 +34,7 @@ class NormedLinear(TwoForms):
 
     def feature(self, x: torch.Tensor) -> torch.Tensor:
         """Of queries and keys (B, N, heads, D), positive."""
-        return F.elu(x) + 1 + SMALL
+        return F.elu(x) + (1 + LEAST)
 
     def attend(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, state: State, log_decay: torch.Tensor | None = None
@@ -70,7 +71,8 @@ class LinearAttention(NormedLinear):
         self.qkv = torch.nn.Linear(channels, 3 * channels)
 
     def mix(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        y, state = self.attend(*self.qkv(x.flatten(1, -2)).chunk(3, -1), state)
+        q, k, v = self.qkv(x.flatten(1, -2)).chunk(3, -1)
+        y, state = self.attend(q, k, v, state)
         return self.out(y).reshape(x.shape), state
 
 
@@ -102,7 +104,8 @@ class SimplifiedLinear(NormedLinear):
     def mix(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         q, k, v = self.qkv(x).chunk(3, -1)
         near, after = self.convolution.step(v, inside("convolution", state))
-        far, memory = self.attend(*(part.flatten(1, -2) for part in (q, k, v)), outside("convolution", state))
+        q, k, v = (part.flatten(1, -2) for part in (q, k, v))
+        far, memory = self.attend(q, k, v, outside("convolution", state))
         return self.out(far.reshape(x.shape) + near), memory | scoped("convolution", after)
 
 

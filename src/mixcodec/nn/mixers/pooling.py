@@ -50,8 +50,9 @@ class Pooling(Mixer):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.causal:
             return super().forward(x)
-        pool = POOL[x.ndim - 2]
+        rank = x.ndim - 2
         dense = x.movedim(-1, 1)
         dense = dense.float() if x.dtype == torch.bfloat16 else dense  # torch has no pooling of rank 3 in bfloat16
-        y = pool(dense, self.size, 1, self.size // 2, count_include_pad=False)
-        return y.movedim(1, -1).to(x.dtype) - x
+        real = torch.ones_like(dense[:1, :1])
+        total, count = (POOL[rank](F.pad(part, [self.size // 2] * 2 * rank), self.size, 1) for part in (dense, real))
+        return (total / count).movedim(1, -1).to(x.dtype) - x
