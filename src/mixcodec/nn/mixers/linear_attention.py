@@ -130,9 +130,9 @@ class GeneralisedLinear(NormedLinear):
     Liu et al., 2024, LinFusion: 1 GPU, 1 Minute, 16K Image. From y = (q k^T * A) v, A the products of a recurrence's gates:
     weights are normalised, so that repeating every token changes nothing. Not causal, (B, *grid, C) of any rank: gates have no
     order there; A is taken as low-rank, A_ij = F(x_i) . G(x_j), and a perceptron before each projection learns q F and k G
-    (`bend`, f = elu + 1). Causal along time: the same, normalised so far, with a gate a head a_t = sigmoid(linear(x_t))^(1/16),
-    the recurrence that it comes from. Cost per token: (4 + 4 * expansion) * C^2 and 2 * C^2 / heads. State: `memory` (heads,
-    C / heads, C / heads + 1).
+    (`bend`, f = elu + 1; the authors' expansion is 1). Causal along time: the same, normalised so far, and with a gate a head,
+    a_t = sigmoid(linear(x_t))^(1/16): the recurrence that it comes from. Cost per token: (4 + 4 * expansion) * C^2 and
+    2 * C^2 / heads. State: `memory` (heads, C / heads, C / heads + 1).
     """
 
     values = "value"
