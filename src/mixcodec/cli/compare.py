@@ -23,13 +23,14 @@ def compare(
     out: Path | None = None,
     jobs: int = 2,
     minutes: float | None = None,
+    tables: Path | None = None,
 ) -> None:
     """Train one codec with every kind of a part in turn, all else equal, and put the results side by side.
 
     For example: mixcodec compare mixers --data recordings --kinds convolution attention ssm --out runs/mixers
 
-    The folder OUT gets comparison.md, comparison.html and a file for each kind and seed: a run that was stopped goes on with
-    the kinds that are missing, and one with new kinds trains those alone.
+    The folder OUT gets comparison.md, comparison.html, comparison.pareto.svg and a file for each kind and seed: a run that was
+    stopped goes on with the kinds that are missing, and one with new kinds trains those alone.
 
     Args:
         part: quantizers (at matched bitrate) or mixers (at equal parameters, then at equal arithmetic).
@@ -45,15 +46,19 @@ def compare(
         out: Folder for what is found; by default runs/compare-PART.
         jobs: Kinds that are trained at the same time, each in a process of its own with the recipe's threads.
         minutes: Begin no further kind after so many; 0 writes the tables of what is there.
+        tables: Markdown file with the tables of an earlier comparison: draws their plot beside it and trains nothing.
     """
     from mixcodec.errors import UsageError
-    from mixcodec.evaluate.compare import PARTS, Clips, Plan, checked, listed_names, with_steps, write_comparison
+    from mixcodec.evaluate.compare import PARTS, Clips, Plan, checked, draw_tables, listed_names, with_steps, write_comparison
     from mixcodec.evaluate.compare import compare as run
     from mixcodec.registry import nearest
     from mixcodec.train import load_recipe
 
     if part not in PARTS:
         raise UsageError(f"no part {part!r} to compare: {nearest(part, list(PARTS))}")
+    if tables:
+        print(draw_tables(tables, part))
+        return
     changes = [*overrides, *([f"data.root={data}"] if data else [])]
     base = load_recipe(recipe or Path("configs") / "compare" / f"{part}.yaml", changes)
     if steps is not None:
@@ -63,6 +68,6 @@ def compare(
     plan = checked(Plan(part, base, kinds, seeds, scored, jobs, math.inf if minutes is None else minutes, command))
     folder = out or Path("runs") / f"compare-{part}"
     found = run(plan, folder, lambda line: print(line, file=sys.stderr, flush=True))
-    table, page = write_comparison(found, folder)
+    files = write_comparison(found, folder)
     failed = sum(row["status"] != "done" for rows in found.rows.values() for row in rows)
-    print(f"{len(found.variants)} variants, {failed} rows not measured\n{table}\n{page}")
+    print(f"{len(found.variants)} variants, {failed} rows not measured", *files, sep="\n")

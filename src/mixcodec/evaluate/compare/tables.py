@@ -78,6 +78,11 @@ def trained(comparison: Comparison, group: str) -> list[Variant]:
     return sorted(found, key=rank)
 
 
+def first_column(part: str) -> str:
+    """How a table calls its variants."""
+    return part.removesuffix("s").replace("mixer", "token mixer")
+
+
 def group_table(comparison: Comparison, group: str) -> Table:
     """What the kinds of a group reached and cost."""
     rows: list[list[Cell]] = []
@@ -92,7 +97,7 @@ def group_table(comparison: Comparison, group: str) -> Table:
             between = spread(own, RANKED)
             cells.append(MISSING if between is None else f"{between:.3f}")
         rows.append([*cells, *_costs(comparison.part, own)])
-    columns = [Column(comparison.part.removesuffix("s").replace("mixer", "token mixer"), "point")]
+    columns = [Column(first_column(comparison.part), "point")]
     if comparison.part == "quantizers":
         columns += [Column("nominal kbps"), Column("coded kbps")]
     columns += [scale_column(scale) for scale in SCALES]
@@ -218,8 +223,8 @@ def tables(comparison: Comparison) -> list[Table]:
     return [table for table in [*found, failure_table(comparison), about_table(comparison)] if table]
 
 
-def markdown(comparison: Comparison) -> str:
-    """All tables as Markdown, the command on top."""
+def markdown(comparison: Comparison, more: Sequence[Table] = ()) -> str:
+    """All tables, and `more` after them, as Markdown, the command on top."""
     command = comparison.about["command"]
     head = f"# Comparison of {comparison.part}\n\n" + (f"```sh\n{command}\n```\n\n" if command else "")
-    return head + "\n\n".join(map(table_markdown, tables(comparison))) + "\n"
+    return head + "\n\n".join(map(table_markdown, [*tables(comparison), *more])) + "\n"
