@@ -269,9 +269,10 @@ def test_asking_for_a_form_is_an_option_of_every_kind(kind):
 
 
 @pytest.mark.parametrize("kind", MIXERS.kinds())
-def test_a_kind_names_its_paper_its_cost_and_its_state(kind):
+def test_a_kind_names_its_paper_its_shape_its_cost_and_its_state(kind):
     told = " ".join((MIXERS._class(kind).__doc__ or "").split())
     assert re.search(r"\b(19|20)\d\d, [A-Z]", told)
+    assert re.search(r"\(B, (T|\*grid), C\)|\ba grid\b", told)
     assert re.search(r"[Cc]ost|no cost", told)
     assert kind in HOMES or re.search(r"[Ss]tate", told)
 
