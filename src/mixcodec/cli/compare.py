@@ -46,7 +46,7 @@ def compare(
         out: Folder for what is found; by default runs/compare-PART.
         jobs: Kinds that are trained at the same time, each in a process of its own with the recipe's threads.
         minutes: Begin no further kind after so many; 0 writes the tables of what is there.
-        tables: Markdown file with the tables of an earlier comparison: draws their plot beside it and trains nothing.
+        tables: Markdown file with the tables of an earlier comparison: their plot is drawn beside it, their fronts are printed.
     """
     from mixcodec.errors import UsageError
     from mixcodec.evaluate.compare import PARTS, Clips, Plan, checked, draw_tables, listed_names, with_steps, write_comparison
@@ -57,7 +57,7 @@ def compare(
     if part not in PARTS:
         raise UsageError(f"no part {part!r} to compare: {nearest(part, list(PARTS))}")
     if tables:
-        print(draw_tables(tables, part))
+        print(*draw_tables(tables, part), sep="\n\n")
         return
     changes = [*overrides, *([f"data.root={data}"] if data else [])]
     base = load_recipe(recipe or Path("configs") / "compare" / f"{part}.yaml", changes)

@@ -14,6 +14,7 @@ from mixcodec.evaluate.compare.run import PARTS, Comparison, Plan, checked, comp
 from mixcodec.evaluate.compare.score import Clips, listed_names
 from mixcodec.evaluate.compare.tables import markdown
 from mixcodec.evaluate.compare.variants import Variant
+from mixcodec.evaluate.report.summary import table_markdown
 from mixcodec.files import atomic_output
 
 __all__ = [
@@ -51,15 +52,15 @@ def write_comparison(comparison: Comparison, out: Path) -> tuple[Path, Path, Pat
     return table, page, plot
 
 
-def draw_tables(path: Path, part: str) -> Path:
-    """Draw the plot of an earlier comparison from its tables in Markdown, beside them; gives its path.
+def draw_tables(path: Path, part: str) -> tuple[str, Path]:
+    """Draw the plot of an earlier comparison beside its tables in Markdown; gives its fronts, as Markdown, and its path.
 
     Raises:
         FileError: there is no such table in the file.
     """
-    plot = path.with_suffix(PLOT)
-    _write(plot, picture(figures_of_tables(path, part)))
-    return plot
+    figures, plot = figures_of_tables(path, part), path.with_suffix(PLOT)
+    _write(plot, picture(figures))
+    return table_markdown(front_table(figures)), plot
 
 
 def _write(path: Path, text: str) -> None:

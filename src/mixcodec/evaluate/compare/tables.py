@@ -203,11 +203,21 @@ def about_table(comparison: Comparison) -> Table:
         "scored on": f"{about['clips']} clips, {about['clip_source']}",
         "data manifest": about["manifest"],
         "date": about["date"],
+        "time": _time(comparison),
         "code revisions": ", ".join(_revisions(comparison)) or MISSING,
         "machine": f"{about['machine']['cpu']}, {about['machine']['cores']} cores",
         "versions": ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
     }
     return Table("How it was made", [Column("what", "text"), Column("value", "text")], [[k, v] for k, v in facts.items()])
+
+
+def _time(comparison: Comparison) -> str:
+    """What the rows took of the processor: on a machine that does other things too, the clock on the wall says little."""
+    done = [row for rows in comparison.rows.values() for row in rows if row["status"] == "done"]
+    spent = {row["weights"]: row["cpu_seconds"] for row in done if "cpu_seconds" in row}  # one row may be in two tables
+    if not spent:
+        return MISSING
+    return f"{sum(spent.values()) / 60:.1f} minutes of the processor for {len(spent)} of {len({r['weights'] for r in done})} rows"
 
 
 def _revisions(comparison: Comparison) -> list[str]:
