@@ -244,6 +244,7 @@ VOLUMES |= {"global_attention", "linear_attention", "generalised_linear", "reten
 def test_every_form_of_every_kind_runs_or_says_why_there_is_none(kind, causal, rank):
     grid = {1: (12,), 2: (4, 5), 3: (2, 3, 4)}[rank]
     config = {"kind": kind, "causal": causal, "rank": rank}
+    config |= {"chunk": 4} if kind == "gated_attention" else {}  # else its windows are of 64 x 64
     if kind in {c["kind"] for c in SIZED} and not causal:
         config["size"] = int(np.prod(grid))
     causal_there = kind == "identity" or (rank == 1 and kind not in HOMES)
@@ -266,6 +267,23 @@ def test_asking_for_a_form_is_an_option_of_every_kind(kind):
     assert {"causal", "rank"} <= set(MIXERS.options(kind))
     with pytest.raises(ConfigError, match="rank is 4, but must be a whole number from 1 to 3"):
         build({"kind": kind, "rank": 4})
+
+
+def test_a_kind_with_one_form_is_held_to_it(monkeypatch):
+    class Plane(torch.nn.Identity):
+        causal, grid_ranks, one_form = False, (2,), "it turns a picture around its middle"
+
+    monkeypatch.setitem(MIXERS._classes, "plane", Plane)
+    for asked, told in (
+        ({"causal": True}, "no causal form"),
+        ({"rank": 1}, "no form of rank 1"),
+        ({"rank": 3}, "no form of rank 3"),
+    ):
+        with pytest.raises(ConfigError, match=f"^mixer 'plane' has {told}: it turns a picture around its middle$"):
+            MIXERS.build({"kind": "plane"} | asked)
+    assert MIXERS.build({"kind": "plane", "causal": False, "rank": 2}).grid_ranks == (2,)
+    with pytest.raises(ConfigError, match="has no option 'rnk': did you mean 'rank'"):
+        MIXERS.build({"kind": "plane", "rnk": 2})
 
 
 @pytest.mark.parametrize("kind", MIXERS.kinds())

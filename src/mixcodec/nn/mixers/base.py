@@ -73,7 +73,7 @@ def ranks(kind: str, causal: bool, rank: int, most: int = 2, family: str = "mixe
     if causal and rank != 1:
         raise ConfigError(f"{family} {kind!r}: rank is {rank}, but a causal one runs along time alone: set causal to false")
     if rank > most:
-        told = "its weights are laid out for a line (1) or a plane (2), whose shape they have"
+        told = "its weights have the shape of what it is made for, a line (1) or a plane (2)"
         raise ConfigError(f"{family} {kind!r} has no form of rank {rank}: {told}")
     return (rank,)
 
@@ -141,7 +141,10 @@ def _held_against(asked: Mapping[str, Any], kind: str, mixer: Mixer) -> Mixer:
         raise ConfigError(f"mixer {kind!r} {told}: {mixer.one_form}")
     if "rank" in asked:
         rank = whole_number(f"mixer {kind!r}: rank", asked["rank"], 1, HIGHEST)
-        mixer.grid_ranks = (rank,) if rank in mixer.grid_ranks else ranks(kind, mixer.causal, rank, max(mixer.grid_ranks))
+        if rank not in mixer.grid_ranks:
+            ranks(kind, mixer.causal, rank, HIGHEST)
+            raise ConfigError(f"mixer {kind!r} has no form of rank {rank}: {mixer.one_form}")
+        mixer.grid_ranks = (rank,)
     return mixer
 
 
