@@ -47,8 +47,8 @@ class Registry(Generic[Part]):
         return sorted(self._classes)
 
     def options(self, kind: str) -> list[str]:
-        """The names of the constructor's parameters of `kind`."""
-        return [p for p in inspect.signature(self._class(kind)).parameters if p != "self"]
+        """The options that `kind` can be asked for: its constructor's parameters."""
+        return self._parameters(kind)
 
     def build(self, config: Mapping[str, Any] | str, **context: Any) -> Part:
         """The member that `config` describes: `{"kind": ..., option: value, ...}` or the bare kind.
@@ -66,12 +66,16 @@ class Registry(Generic[Part]):
         for name in config:
             if name not in known:
                 raise ConfigError(f"{self.family} {kind!r} has no option {name!r}: {nearest(name, known)}")
-        given = {k: v for k, v in context.items() if k in known} | config
+        own = self._parameters(kind)
+        given = {k: v for k, v in context.items() if k in own} | config
         try:
             inspect.signature(cls).bind(**given)
         except TypeError as error:
             raise ConfigError(f"{self.family} {kind!r}: {error}") from None
         return cls(**given)
+
+    def _parameters(self, kind: str) -> list[str]:
+        return [p for p in inspect.signature(self._class(kind)).parameters if p != "self"]
 
     def _class(self, kind: str) -> Callable[..., Part]:
         if kind not in self._classes:

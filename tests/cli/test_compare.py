@@ -66,7 +66,8 @@ def test_two_kinds_from_the_command_line(folder, capsys, monkeypatch):
     assert status == 0, told
     assert "4 variants, 0 rows not measured" in said
     assert "seed 3" in told
-    assert {path.name for path in (folder / "out").iterdir()} == {"comparison.html", "comparison.md", "rows", "training"}
+    files = {"comparison.html", "comparison.md", "comparison.pareto.svg"}
+    assert {path.name for path in (folder / "out").iterdir()} == files | {"rows", "training"}
     text = (folder / "out" / "comparison.md").read_text()
     assert "mixcodec compare mixers data.cache_dir=cache --recipe tiny.yaml" in text
     assert "4 steps of 0.8 s" in text
@@ -91,6 +92,17 @@ def test_recipes_from_the_command_line(folder, capsys, monkeypatch):
     assert "| no-ema | 2 |" in text
 
 
+def test_the_plot_in_the_docs_is_drawn_from_the_tables_in_the_docs(folder, capsys, monkeypatch):
+    (folder / "mixers.md").write_text((ROOT / "docs" / "mixers.md").read_text())
+    status, said, told = run(capsys, monkeypatch, "mixers", "--tables", "mixers.md")
+    assert status == 0, told
+    assert said.endswith("\nmixers.pareto.svg\n")
+    for line in said.splitlines():
+        if line.startswith("| Equal"):
+            assert line in (ROOT / "docs" / "mixers.md").read_text()
+    assert (folder / "mixers.pareto.svg").read_text() == (ROOT / "docs" / "mixers.pareto.svg").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -113,6 +125,8 @@ def test_recipes_from_the_command_line(folder, capsys, monkeypatch):
         (["mixers", "stepz=9", *BASE], "did you mean 'steps'"),
         (["mixers", *BASE, "--list", "nolist.txt"], "nolist.txt"),
         (["mixers", *BASE[:-4], "--out", "tiny.yaml"], "tiny.yaml"),
+        (["mixers", "--tables", "list.txt"], "list.txt: has no table whose first column is 'token mixer'"),
+        (["mixers", "--tables", "notables.md"], "notables.md: cannot be read"),
         (["mixers", "--recipe", "norecipe.yaml"], "norecipe.yaml: cannot be read"),
         (["mixers", "--recipe", "tiny.yaml", "--data", "nowhere"], "nowhere"),
     ],

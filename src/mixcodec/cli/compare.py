@@ -24,6 +24,7 @@ def compare(
     out: Path | None = None,
     jobs: int = 2,
     minutes: float | None = None,
+    tables: Path | None = None,
 ) -> None:
     """Train one codec with every kind of a part in turn, all else equal, and put the results side by side.
 
@@ -31,8 +32,8 @@ def compare(
 
     Or other recipes with a base: mixcodec compare recipes configs/ablations/no-*.yaml steps=500 --data recordings
 
-    The folder OUT gets comparison.md, comparison.html and a file for each kind and seed: a run that was stopped goes on with
-    the kinds that are missing, and one with new kinds trains those alone.
+    The folder OUT gets comparison.md, comparison.html, comparison.pareto.svg and a file for each kind and seed: a run that was
+    stopped goes on with the kinds that are missing, and one with new kinds trains those alone.
 
     Args:
         part: quantizers (at matched bitrate), mixers (at equal parameters, then at equal arithmetic) or recipes.
@@ -51,9 +52,10 @@ def compare(
         out: Folder for what is found; by default runs/compare-PART.
         jobs: Kinds that are trained at the same time, each in a process of its own with the recipe's threads.
         minutes: Begin no further kind after so many; 0 writes the tables of what is there.
+        tables: Markdown file with the tables of an earlier comparison: their plot is drawn beside it, their fronts are printed.
     """
     from mixcodec.errors import UsageError
-    from mixcodec.evaluate.compare import PARTS, Clips, Plan, checked, listed_names, with_steps, write_comparison
+    from mixcodec.evaluate.compare import PARTS, Clips, Plan, checked, draw_tables, listed_names, with_steps, write_comparison
     from mixcodec.evaluate.compare import compare as run
     from mixcodec.evaluate.compare.recipes import load_others, operating_points
     from mixcodec.registry import nearest
@@ -61,6 +63,9 @@ def compare(
 
     if part not in PARTS:
         raise UsageError(f"no part {part!r} to compare: {nearest(part, list(PARTS))}")
+    if tables:
+        print(*draw_tables(tables, part), sep="\n\n")
+        return
     files = [Path(word) for word in overrides if part == "recipes" and "=" not in word]
     changes = [word for word in overrides if Path(word) not in files] + ([f"data.root={data}"] if data else [])
     usual = Path("configs") / ("speech-16k.yaml" if part == "recipes" else f"compare/{part}.yaml")
@@ -75,6 +80,6 @@ def compare(
     plan = checked(Plan(part, base, kinds, seeds, scored, jobs, limit, command, others, initial))
     folder = out or Path("runs") / f"compare-{part}"
     found = run(plan, folder, lambda line: print(line, file=sys.stderr, flush=True))
-    table, page = write_comparison(found, folder)
+    written = write_comparison(found, folder)
     failed = sum(row["status"] != "done" for rows in found.rows.values() for row in rows)
-    print(f"{len(found.variants)} variants, {failed} rows not measured\n{table}\n{page}")
+    print(f"{len(found.variants)} variants, {failed} rows not measured", *written, sep="\n")

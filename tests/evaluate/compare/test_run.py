@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from mixcodec.errors import ConfigError, DataError, UsageError
-from mixcodec.evaluate.compare import compare, markdown, write_comparison
+from mixcodec.evaluate.compare import compare, draw_tables, markdown, write_comparison
 from mixcodec.evaluate.compare import run as run_module
 from mixcodec.evaluate.compare.rows import Rows
 from mixcodec.evaluate.compare.score import cost_of_codes
@@ -19,7 +20,7 @@ from mixcodec.evaluate.compare.trial import Trial
 from mixcodec.nn.mixers import MIXERS
 from mixcodec.nn.mixers.pooling import Pooling
 
-MEASURED = ("encode_x", "decode_x", "frame_ms", "train_cpu_seconds_a_step", "wall_seconds", "revision")
+MEASURED = ("encode_x", "decode_x", "frame_ms", "train_cpu_seconds_a_step", "wall_seconds", "cpu_seconds", "revision")
 
 
 def scores(comparison):
@@ -45,8 +46,13 @@ def test_all_kinds_are_trained_scored_and_told(mixed, tmp_path):
     assert row["latency_ms"] == 40
     assert row["state_bytes"] == 2 * 2 * 16 * 4  # two stacks of a block that carries two tokens of 16 float32
     assert comparison.of(comparison.variants[1])[0]["state_bytes"] is None
-    table, page = write_comparison(comparison, tmp_path)
+    table, page, plot = write_comparison(comparison, tmp_path)
     text = table.read_text()
+    assert "| equal FLOPs | convolution | convolution |" in text  # of the fronts
+    drawn = plot.read_text()
+    assert draw_tables(table, "mixers")[1] == plot  # from the tables alone, rounded as they are
+    names = re.compile(r"<title>(.*?) mel|\">([a-z_]+ ?(?:\(offline\))?)</text>")
+    assert names.findall(plot.read_text()) == names.findall(drawn) != []
     assert "```sh\nmixcodec compare mixers\n```" in text
     assert "| fourier (offline) |" in text
     assert "## Equal parameters: difference from convolution" in text

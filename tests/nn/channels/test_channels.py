@@ -1,5 +1,7 @@
 """Laws of channel mixers."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -23,6 +25,17 @@ def test_each_token_alone_keeps_its_shape_and_every_parameter_learns(config):
     assert y.shape == x.shape
     (y * torch.randn_like(y)).sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in part.parameters())
+
+
+@pytest.mark.parametrize("kind", CHANNELS.kinds())
+def test_a_kind_names_its_paper_its_shape_its_cost_and_its_state(kind):
+    part = CHANNELS._class(kind)
+    told = " ".join((part.__doc__ or "").split())
+    assert re.search(r"[A-Z]\w+( et al\.| and [A-Z]\w+)?, (19|20)\d\d, [A-Z]", told)
+    assert re.search(r"\((\.\.\.|B, \*grid), C\)", told)
+    assert re.search(r"[Cc]ost per token|no cost", told)
+    keeps = CHANNELS.build(kind, channels=12).initial_state(1)
+    assert re.search(r"State: " if keeps else r"[Nn]o state|no parameters", told)
 
 
 def test_star_relu_keeps_mean_and_variance_of_a_standard_normal():

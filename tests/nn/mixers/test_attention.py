@@ -479,8 +479,12 @@ SOFTMAX = [
     {"kind": "lococo", "chunk": 4, "slots": 3},
     {"kind": "linear_attention"},
     {"kind": "linear_attention", "causal": False},
+    {"kind": "generalised_linear"},
+    {"kind": "generalised_linear", "causal": False},
 ]
 OTHER = [
+    {"kind": "simplified_linear", "kernel": 3},
+    {"kind": "simplified_linear", "kernel": 3, "causal": False, "rank": 2},
     {"kind": "global_attention", "registers": 2},
     {"kind": "decay_attention", "window": 4},
     {"kind": "outlook", "rank": 2},

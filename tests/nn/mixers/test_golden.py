@@ -11,7 +11,8 @@ from mixcodec.nn.mixers import MIXERS
 
 FILES = sorted((Path(__file__).parent / "golden").glob("*.npz"))
 NAMES = ["convformer", "hat-hybrid", "hat-overlapping", "mambaout-0.5", "mambaout-1.0", "poolformer", "rotary-registers"]
-NAMES += ["transnext", "volo-1", "volo-2", "caformer", "efficientvim"]
+NAMES += ["transnext", "volo-1", "volo-2", "caformer", "efficientvim", "linfusion"]
+NAMES += ["retention-parallel", "retention-recurrent", "retention-chunkwise"]
 
 
 def test_no_file_is_missing():

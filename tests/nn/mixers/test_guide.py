@@ -8,6 +8,7 @@ import torch
 from tests.nn.conftest import CODEC
 from tests.nn.mixers import test_laws as laws
 
+from mixcodec.errors import ConfigError
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.mixers import MIXERS
 
@@ -23,7 +24,15 @@ def _registered(monkeypatch):
 
 def test_a_new_kind_takes_less_than_50_lines():
     assert len(PART.splitlines()) < 50
-    assert MIXERS.options("decay") == ["channels", "decay"]
+    assert MIXERS.options("decay") == ["channels", "decay", "causal", "rank"]
+
+
+def test_another_form_of_it_is_an_error_that_says_why():
+    with pytest.raises(ConfigError, match="'decay' is causal alone: a mean of what is to come would need the end"):
+        MIXERS.build({"kind": "decay", "causal": False}, channels=4)
+    with pytest.raises(ConfigError, match="'decay': rank is 2, but a causal one runs along time alone"):
+        MIXERS.build({"kind": "decay", "rank": 2}, channels=4)
+    assert MIXERS.build({"kind": "decay", "causal": True, "rank": 1}, channels=4).grid_ranks == (1,)
 
 
 def test_it_obeys_the_laws():

@@ -31,6 +31,8 @@ CAUSAL = [
     {"kind": "retention"},
     {"kind": "gla"},
     {"kind": "linear_attention"},
+    {"kind": "simplified_linear"},
+    {"kind": "generalised_linear"},
     {"kind": "ssm", "states": 4},
     {"kind": "ssd", "states": 4},
     {"kind": "lmu"},
@@ -63,7 +65,7 @@ CAUSAL += [
     {"kind": "dual_selection", "states": 4},
 ]
 RANKED = [{"kind": kind} for kind in ("separable", "gated_convolution", "large_kernel_qkv", "focal", "mixed_convolution")]
-RANKED += [{"kind": "shift"}, {"kind": "additive"}, {"kind": "decay_attention"}]
+RANKED += [{"kind": "shift"}, {"kind": "additive"}, {"kind": "decay_attention"}, {"kind": "simplified_linear", "kernel": 3}]
 RANKED += [{"kind": "mixed_span"}, {"kind": "mixed_span", "window": 2, "layer": 1, "layers": 2}]
 RANKED += [{"kind": "conv_attention", "kernel": 3}, {"kind": "conv_attention", "kernel": 3, "dilation": 2, "shift": 4}]
 RANKED += [{"kind": "gated_attention", "size": 8, "chunk": 4, "kernel": 3}]
@@ -77,7 +79,7 @@ RANKED += [{"kind": kind} for kind in ("convolution", "conformer", "fsmn")]
 NEVER += [{"kind": "hidden_state", "states": 4}]
 CENTRED = [config | {"causal": False, "rank": rank} for config in RANKED for rank in (1, 2)]
 CENTRED += [config | {"rank": rank} for config in NEVER for rank in (1, 2)]
-CENTRED += [{"kind": kind, "causal": False} for kind in ("pooling", "linear_attention", "retention", "gla")]
+CENTRED += [{"kind": kind, "causal": False} for kind in ("pooling", "linear_attention", "generalised_linear", "retention", "gla")]
 CENTRED += [{"kind": "fourier"}, {"kind": "adaptive_filter"}, {"kind": "hydra"}, {"kind": "shuffle", "window": 4}]
 CENTRED += [{"kind": "multi_pooling", "causal": False, "segment": 3}]
 SIZED = [{"kind": kind, "causal": False} for kind in ("random", "mixer_mlp", "nin_gating")]
@@ -99,7 +101,6 @@ def cases():
     """(config, grid) of every form on every grid it serves."""
     found = [(config, GRIDS[1]) for config in CAUSAL]
     found += [(config, GRIDS[rank]) for config in CENTRED for rank in ([config["rank"]] if "rank" in config else [1, 2, 3])]
-    found = [(c, g) for c, g in found if c["kind"] not in ("hydra", "retention", "gla") or len(g) < 3]
     return found + [(config | {"size": int(np.prod(grid))}, grid) for config in SIZED for grid in GRIDS.values()]
 
 
@@ -233,10 +234,63 @@ def test_every_kind_is_causal_or_says_why_not():
     assert {config["kind"] for config in CAUSAL} | set(HOMES) == set(MIXERS.kinds())
 
 
+FORMS = [(kind, causal, rank) for kind in MIXERS.kinds() for causal in (True, False) for rank in (1, 2, 3)]
+WHY = r"(has no causal form|is causal alone|has no form of rank \d|a causal one runs along time alone): \S+( \S+){3}"
+VOLUMES = {"pooling", "multi_pooling", "random", "mixer_mlp", "nin_gating", "shuffle", "fourier", "adaptive_filter"}
+VOLUMES |= {"global_attention", "linear_attention", "generalised_linear", "retention", "gla", "hydra"}
+
+
+@pytest.mark.parametrize(("kind", "causal", "rank"), FORMS)
+def test_every_form_of_every_kind_runs_or_says_why_there_is_none(kind, causal, rank):
+    grid = {1: (12,), 2: (4, 5), 3: (2, 3, 4)}[rank]
+    config = {"kind": kind, "causal": causal, "rank": rank}
+    config |= {"chunk": 4} if kind == "gated_attention" else {}  # else its windows are of 64 x 64
+    if kind in {c["kind"] for c in SIZED} and not causal:
+        config["size"] = int(np.prod(grid))
+    causal_there = kind == "identity" or (rank == 1 and kind not in HOMES)
+    centred_there = kind not in LINE_ALONE and kind != "identity" and (rank < 3 or kind in VOLUMES)
+    if not (causal_there if causal else centred_there):
+        with pytest.raises(ConfigError, match=f"^mixer '{kind}'.*{WHY}"):
+            build(config, 48)
+        return
+    mixer = build(config, 48)  # which divides by twice the heads and each of the ranks
+    assert (mixer.causal, mixer.grid_ranks) == (causal, (rank,))
+    x = torch.randn(2, *grid, 48)
+    y = mixer(x)
+    assert y.shape == x.shape
+    if causal:
+        torch.testing.assert_close(mixer.step(x, mixer.initial_state(2))[0], y)
+
+
 @pytest.mark.parametrize("kind", MIXERS.kinds())
-def test_a_kind_names_its_paper_its_cost_and_its_state(kind):
+def test_asking_for_a_form_is_an_option_of_every_kind(kind):
+    assert {"causal", "rank"} <= set(MIXERS.options(kind))
+    with pytest.raises(ConfigError, match="rank is 4, but must be a whole number from 1 to 3"):
+        build({"kind": kind, "rank": 4})
+
+
+def test_a_kind_with_one_form_is_held_to_it(monkeypatch):
+    class Plane(torch.nn.Identity):
+        causal, grid_ranks, one_form = False, (2,), "it turns a picture around its middle"
+
+    monkeypatch.setitem(MIXERS._classes, "plane", Plane)
+    for asked, told in (
+        ({"causal": True}, "no causal form"),
+        ({"rank": 1}, "no form of rank 1"),
+        ({"rank": 3}, "no form of rank 3"),
+    ):
+        with pytest.raises(ConfigError, match=f"^mixer 'plane' has {told}: it turns a picture around its middle$"):
+            MIXERS.build({"kind": "plane"} | asked)
+    assert MIXERS.build({"kind": "plane", "causal": False, "rank": 2}).grid_ranks == (2,)
+    with pytest.raises(ConfigError, match="has no option 'rnk': did you mean 'rank'"):
+        MIXERS.build({"kind": "plane", "rnk": 2})
+
+
+@pytest.mark.parametrize("kind", MIXERS.kinds())
+def test_a_kind_names_its_paper_its_shape_its_cost_and_its_state(kind):
     told = " ".join((MIXERS._class(kind).__doc__ or "").split())
     assert re.search(r"\b(19|20)\d\d, [A-Z]", told)
+    assert re.search(r"\(B, (T|\*grid), C\)|\ba grid\b", told)
     assert re.search(r"[Cc]ost|no cost", told)
     assert kind in HOMES or re.search(r"[Ss]tate", told)
 
@@ -276,9 +330,8 @@ GROUPS = {
     "perceptrons": [c for c in CAUSAL if c["kind"] in ("random", "pooling", "mixer_mlp", "nin_gating")],
     "groups": [c for c in CAUSAL if c["kind"] in ("combiner", "interleaved", "lococo", "vq_attention")],
     "windows": [c for c in CAUSAL if c["kind"] in ("gated_attention", "overlapping")],
-    "attention": [
-        c for c in CAUSAL if c["kind"] in ("attention", "decay_attention", "linear_attention", "mixed_span", "conv_attention")
-    ],
+    "attention": [c for c in CAUSAL if c["kind"] in ("attention", "decay_attention", "mixed_span", "conv_attention")],
+    "linear": [c for c in CAUSAL if c["kind"] in ("linear_attention", "simplified_linear", "generalised_linear")],
     "frequencies": [c for c in CAUSAL if c["kind"] in ("inception", "multi_frequency", "multi_pooling")],
     "more": [c for c in CAUSAL if c["kind"] in ("edge_modulation", "raft")],
     "dual_selection": [{"kind": "dual_selection", "states": 4}],

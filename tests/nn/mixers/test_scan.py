@@ -129,20 +129,108 @@ def test_retention_from_both_ends_decays_by_distance_in_reading_order(grid):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("causal", [True, False])
-def test_linear_attention_is_attention_with_positive_weights_that_sum_to_one(causal):
-    mixer, x = build({"kind": "linear_attention", "causal": causal}), torch.randn(2, 40, 16)
-    q, k, v = (split_heads(part, 2).transpose(1, 2).double() for part in mixer.qkv(x).chunk(3, -1))
-    weights = (q.relu() + 1e-3) @ (k.relu() + 1e-3).mT
+def test_retention_has_three_forms_that_agree():
+    """The parallel, recurrent and chunkwise equations of Sun et al., written out in float64, and the mixer."""
+    mixer, x, chunk = build("retention"), torch.randn(2, 40, 16), 8
+    q, k, v = (split_heads(part.double(), 4).transpose(1, 2) for part in mixer.qkv(x).chunk(3, -1))  # (B, H, T, D)
+    place = torch.arange(40)
+    q, k = rotate(q, place) / 2, rotate(k, place)
+    decay = (1 - 2.0 ** -(5 + torch.arange(4.0).double()))[:, None, None]
+    behind = (place[:, None] - place[None]).double()
+    mask = decay**behind * (behind >= 0)
+    parallel = (q @ k.mT * mask) @ v
+    memory, recurrent = torch.zeros(2, 4, 4, 4).double(), []
+    for t in range(40):
+        memory = decay * memory + k[:, :, t, :, None] * v[:, :, t, None]
+        recurrent.append(q[:, :, t : t + 1] @ memory)
+    memory, chunkwise = torch.zeros(2, 4, 4, 4).double(), []
+    ahead = torch.arange(chunk)[:, None].double()
+    for part in range(0, 40, chunk):
+        one = slice(part, part + chunk)
+        inner = (q[:, :, one] @ k[:, :, one].mT * mask[:, :chunk, :chunk]) @ v[:, :, one]
+        chunkwise.append(inner + q[:, :, one] @ memory * decay ** (ahead + 1))
+        memory = k[:, :, one].mT @ (v[:, :, one] * decay ** (chunk - 1 - ahead)) + decay**chunk * memory
+    for y in (torch.cat(recurrent, 2), torch.cat(chunkwise, 2)):
+        close(y, parallel, 1e-6)  # rotate takes its angles in float32
+    y = parallel.transpose(1, 2).float()
+    close(mixer(x), mixer.out(head_norm(y, mixer.norm) * F.silu(mixer.gate(x))), 2e-5)
+
+
+def normed_weights(q, k, heads, causal, feature, left=1):
+    """f(q) . f(k) of tokens (B, T, C), in float64, times what is left (B, H, T, T); each row sums to one."""
+    q, k = (feature(split_heads(part.double(), heads)).transpose(1, 2) for part in (q, k))
+    weights = q @ k.mT * left
     weights = weights.tril() if causal else weights
-    weights = weights / weights.sum(-1, keepdim=True)
-    close(mixer(x), mixer.out((weights @ v).transpose(1, 2).flatten(2).float()), 2e-5)
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def mixed(weights, v):
+    return (weights @ split_heads(v.double(), weights.shape[1]).transpose(1, 2)).transpose(1, 2).flatten(2)
+
+
+def elu_plus_one(x):
+    return torch.where(x > 0, x + 1, x.exp())
 
 
 @torch.no_grad()
-def test_repeating_every_token_does_not_change_linear_attention():
-    mixer, x = build({"kind": "linear_attention", "causal": False}), torch.randn(1, 12, 16)
+@pytest.mark.parametrize("causal", [True, False])
+def test_linear_attention_is_attention_with_positive_weights_that_sum_to_one(causal):
+    mixer, x = build({"kind": "linear_attention", "causal": causal}), torch.randn(2, 40, 16)
+    q, k, v = mixer.qkv(x).chunk(3, -1)
+    close(mixer(x), mixer.out(mixed(normed_weights(q, k, 4, causal, elu_plus_one), v).float()), 2e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("causal", "rank"), [(True, 1), (False, 1), (False, 2)])
+def test_simplified_linear_attention_adds_a_convolution_of_the_values(causal, rank):
+    config = {"kind": "simplified_linear", "causal": causal, "rank": rank, "heads": 2}
+    mixer, x = build(config), torch.randn(2, *[(40,), (5, 8)][rank - 1], 16)
+    q, k, v = mixer.qkv(x).chunk(3, -1)
+    weights = normed_weights(q.flatten(1, -2), k.flatten(1, -2), 2, causal, lambda x: x.relu() + 1e-3)
+    far = mixed(weights, v.flatten(1, -2)).float().reshape(x.shape)
+    dense = F.pad(v.movedim(-1, 1), [4, 0] if causal else [2] * 2 * rank)
+    taps, bias = mixer.convolution.weight, mixer.convolution.bias
+    near = (F.conv1d if rank == 1 else F.conv2d)(dense, taps, bias, groups=16).movedim(1, -1)
+    close(mixer(x), mixer.out(far + near), 2e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("causal", [True, False])
+def test_generalised_linear_attention_is_its_matrix_of_gated_weights(causal):
+    mixer, x = build({"kind": "generalised_linear", "causal": causal}), torch.randn(2, 40, 16)
+
+    def bent(part):
+        return x + part.outer(F.leaky_relu(F.layer_norm(part.inner(x), (4,), part.norm.weight, part.norm.bias)))
+
+    q, k = mixer.query(bent(mixer.bend_query)), mixer.key(bent(mixer.bend_key))
+    left = torch.ones(2, 4, 40, 40).double()
+    if causal:  # what the gates leave of s at t is their product from s + 1 to t
+        gates = torch.sigmoid(mixer.forget(x).double()) ** (1 / 16)
+        for t in range(40):
+            for s in range(t):
+                left[:, :, t, s] = gates[:, s + 1 : t + 1].prod(1)
+    y = mixed(normed_weights(q, k, 4, causal, elu_plus_one, left), mixer.value(x))
+    close(mixer(x), mixer.out(y.float()), 2e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["linear_attention", "generalised_linear"])
+def test_repeating_every_token_does_not_change_linear_attention(kind):
+    mixer, x = build({"kind": kind, "causal": False}), torch.randn(1, 12, 16)
     close(mixer(x.repeat_interleave(3, 1))[:, ::3], mixer(x), 1e-5)
+
+
+@torch.no_grad()
+def test_generalised_linear_attention_forgets_and_its_weights_still_sum_to_one():
+    mixer, x = build({"kind": "generalised_linear"}), torch.randn(1, 40, 16)
+    torch.nn.init.constant_(mixer.forget.bias, -100)  # every gate at its lowest, exp(-5)
+    torch.nn.init.zeros_(mixer.forget.weight)
+    near = x.clone()
+    near[:, :38] = torch.randn(1, 38, 16)
+    assert (mixer(x) - mixer(near))[0, -1].abs().max() < 1e-3 < (mixer(x) - mixer(near))[0, 30].abs().max()
+    torch.nn.init.zeros_(mixer.value.weight)
+    mixer.value.bias = torch.nn.Parameter(torch.ones(16))
+    close(mixer(x), mixer.out(torch.ones(1, 40, 16)), 1e-5)
 
 
 def test_legendre_memory_recalls_a_slow_signal():

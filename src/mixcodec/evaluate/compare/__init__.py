@@ -8,10 +8,13 @@ write_comparison(comparison, Path("runs/mixers"))
 from pathlib import Path
 
 from mixcodec.evaluate.compare.page import page_html
+from mixcodec.evaluate.compare.pareto import figures_of_tables, front_table, ranked_figures
+from mixcodec.evaluate.compare.picture import picture
 from mixcodec.evaluate.compare.run import PARTS, Comparison, Plan, checked, compare, with_steps
 from mixcodec.evaluate.compare.score import Clips, listed_names
 from mixcodec.evaluate.compare.tables import markdown
 from mixcodec.evaluate.compare.variants import Variant
+from mixcodec.evaluate.report.summary import table_markdown
 from mixcodec.files import atomic_output
 
 __all__ = [
@@ -22,6 +25,7 @@ __all__ = [
     "Variant",
     "checked",
     "compare",
+    "draw_tables",
     "listed_names",
     "markdown",
     "page_html",
@@ -30,11 +34,35 @@ __all__ = [
 ]
 
 
-def write_comparison(comparison: Comparison, out: Path) -> tuple[Path, Path]:
-    """Write the tables and the page into the folder `out`, each whole or not at all; gives their paths."""
-    files = {out / "comparison.md": markdown(comparison), out / "comparison.html": page_html(comparison)}
+PLOT = ".pareto.svg"
+"""In place of a table's `.md`: the file with its plot."""
+
+
+def write_comparison(comparison: Comparison, out: Path) -> tuple[Path, Path, Path]:
+    """Write the tables, the page and the plot into the folder `out`, each whole or not at all; gives their paths."""
+    figures = ranked_figures(comparison)
+    files = {
+        out / "comparison.md": markdown(comparison, [front_table(figures)] if figures else []),
+        out / "comparison.html": page_html(comparison),
+        out / f"comparison{PLOT}": picture(figures),
+    }
     for path, text in files.items():
-        with atomic_output(path) as file:
-            file.write(text.encode())
-    table, page = files
-    return table, page
+        _write(path, text)
+    table, page, plot = files
+    return table, page, plot
+
+
+def draw_tables(path: Path, part: str) -> tuple[str, Path]:
+    """Draw the plot of an earlier comparison beside its tables in Markdown; gives its fronts, as Markdown, and its path.
+
+    Raises:
+        FileError: there is no such table in the file.
+    """
+    figures, plot = figures_of_tables(path, part), path.with_suffix(PLOT)
+    _write(plot, picture(figures))
+    return table_markdown(front_table(figures)), plot
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_output(path) as file:
+        file.write(text.encode())

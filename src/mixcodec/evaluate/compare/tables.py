@@ -96,6 +96,11 @@ def trained(comparison: Comparison, group: str) -> list[Variant]:
     return sorted(found, key=rank)
 
 
+def first_column(part: str) -> str:
+    """How a table calls its variants."""
+    return part.removesuffix("s").replace("mixer", "token mixer")
+
+
 def group_table(comparison: Comparison, group: str) -> Table:
     """What the kinds of a group reached and cost."""
     rows: list[list[Cell]] = []
@@ -110,7 +115,7 @@ def group_table(comparison: Comparison, group: str) -> Table:
             between = spread(own, RANKED)
             cells.append(MISSING if between is None else f"{between:.3f}")
         rows.append([*cells, *_costs(comparison.part, own)])
-    columns = [Column(comparison.part.removesuffix("s").replace("mixer", "token mixer"), "point")]
+    columns = [Column(first_column(comparison.part), "point")]
     if comparison.part in RATED:
         columns += [Column("nominal kbps"), Column("coded kbps")]
     columns += [scale_column(scale) for scale in scales(comparison)]
@@ -228,11 +233,21 @@ def about_table(comparison: Comparison) -> Table:
         "scored on": f"{about['clips']} clips, {about['clip_source']}",
         "data manifest": about["manifest"],
         "date": about["date"],
+        "time": _time(comparison),
         "code revisions": ", ".join(_revisions(comparison)) or MISSING,
         "machine": f"{about['machine']['cpu']}, {about['machine']['cores']} cores",
         "versions": ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
     }
     return Table("How it was made", [Column("what", "text"), Column("value", "text")], [[k, v] for k, v in facts.items()])
+
+
+def _time(comparison: Comparison) -> str:
+    """What the rows took of the processor: on a machine that does other things too, the clock on the wall says little."""
+    done = [row for rows in comparison.rows.values() for row in rows if row["status"] == "done"]
+    spent = {row["weights"]: row["cpu_seconds"] for row in done if "cpu_seconds" in row}  # one row may be in two tables
+    if not spent:
+        return MISSING
+    return f"{sum(spent.values()) / 60:.1f} minutes of the processor for {len(spent)} of {len({r['weights'] for r in done})} rows"
 
 
 def _revisions(comparison: Comparison) -> list[str]:
@@ -248,8 +263,8 @@ def tables(comparison: Comparison) -> list[Table]:
     return [table for table in [*found, failure_table(comparison), about_table(comparison)] if table]
 
 
-def markdown(comparison: Comparison) -> str:
-    """All tables as Markdown, the command on top."""
+def markdown(comparison: Comparison, more: Sequence[Table] = ()) -> str:
+    """All tables, and `more` after them, as Markdown, the command on top."""
     command = comparison.about["command"]
     head = f"# Comparison of {comparison.part}\n\n" + (f"```sh\n{command}\n```\n\n" if command else "")
-    return head + "\n\n".join(map(table_markdown, tables(comparison))) + "\n"
+    return head + "\n\n".join(map(table_markdown, [*tables(comparison), *more])) + "\n"

@@ -17,6 +17,7 @@ class Bottleneck(ChannelMixer):
     Tamkin et al., 2023, Codebook Features: Sparse and Discrete Interpretability for Neural Networks. `quantizer` is
     any one of that family whose codes depend on one token alone. Its loss, `weight` times, joins whatever is minimised when
     the gradient comes back, so a block need not know of it. `codes` reads what is in the codes, `force` says what they say.
+    Cost per token: those of the two. No state.
     """
 
     def __init__(

@@ -31,7 +31,8 @@ class Experts(ChannelMixer):
     a loss, `balance` times, keeps experts in use: its gradient comes with that of the output, so that a block need not
     know of it; perceptrons should be chosen 1 / `free` times as often as free ones. (The authors also hand a layer's routes
     on to the next; here blocks don't know of each other.) (..., C) -> (..., C). Cost per token: at most
-    chosen * 2 * expansion * C^2, less what goes to free experts, but in an exported graph every perceptron sees every token.
+    chosen * 2 * expansion * C^2, less what goes to free experts, but in an exported graph every perceptron sees every token. No
+    state.
     """
 
     def __init__(

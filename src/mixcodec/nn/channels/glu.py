@@ -15,7 +15,8 @@ class Glu(ChannelMixer):
     """down(gate(a) * b) with (a, b) = up(x): GLU, Bilinear, ReGLU, GEGLU and SwiGLU by the `gate`.
 
     Dauphin et al., 2016, Language Modeling with Gated Convolutional Networks; Shazeer, 2020, GLU Variants Improve
-    Transformer. (..., C) -> (..., C). Cost per token: 3 * expansion * C^2. Kind `gated` is the one with silu and no biases.
+    Transformer. (..., C) -> (..., C). Cost per token: 3 * expansion * C^2. No state. Kind `gated` is the one with
+    silu and no biases.
     """
 
     def __init__(self, channels: int, expansion: float = 8 / 3, gate: str = "gelu", bias: bool = True) -> None:

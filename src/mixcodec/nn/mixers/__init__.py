@@ -24,7 +24,7 @@ from mixcodec.nn.mixers.hidden_state import HiddenState
 from mixcodec.nn.mixers.hydra import Hydra
 from mixcodec.nn.mixers.inception import Inception
 from mixcodec.nn.mixers.interleaved import Interleaved
-from mixcodec.nn.mixers.linear_attention import LinearAttention
+from mixcodec.nn.mixers.linear_attention import GeneralisedLinear, LinearAttention, SimplifiedLinear
 from mixcodec.nn.mixers.lmu import Lmu
 from mixcodec.nn.mixers.lococo import LoCoCo
 from mixcodec.nn.mixers.matrix import mixing_matrix, value_matrix
@@ -67,6 +67,7 @@ __all__ = [
     "Fsmn",
     "GatedAttention",
     "GatedConvolution",
+    "GeneralisedLinear",
     "Gla",
     "GlobalAttention",
     "GlobalFilter",
@@ -95,6 +96,7 @@ __all__ = [
     "Separable",
     "Shift",
     "Shuffle",
+    "SimplifiedLinear",
     "Ssd",
     "Ssm",
     "VqAttention",

@@ -1,5 +1,8 @@
 """What every token mixer promises."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from mixcodec.errors import ConfigError
@@ -7,6 +10,10 @@ from mixcodec.nn.state import State
 from mixcodec.registry import Registry, whole_number
 
 GROWTHS = ("linear", "n log n", "quadratic")
+HIGHEST = 3
+"""The highest rank of a grid: a video's."""
+FORM = ("causal", "rank")
+"""What every kind can be asked for, whether its constructor takes it or its one form already has it."""
 
 
 class Mixer(torch.nn.Module):
@@ -22,6 +29,7 @@ class Mixer(torch.nn.Module):
     growth: str = "linear"  # of its cost with the number of tokens: one of GROWTHS
     linear: bool = False  # a linear map of x, plus perhaps a bias: see `matrix.py`
     values: str | None = None  # the layer whose last C outputs are values that it mixes linearly: see `matrix.py`
+    one_form: str = "it has been written so"  # why there is no other form, where its constructor doesn't take `causal`
 
     def initial_state(self, batch: int) -> State:
         """The state before the first token: named tensors, batch first, all zero."""
@@ -57,10 +65,16 @@ class TwoForms(Mixer):
 
 
 def ranks(kind: str, causal: bool, rank: int, most: int = 2, family: str = "mixer") -> tuple[int, ...]:
-    """The grid ranks of a mixer whose weights are made for one: (rank,). Raises ConfigError for a causal one but of rank 1."""
-    whole_number(f"{family} {kind!r}: rank", rank, 1, most)
+    """The grid ranks of a mixer whose weights are made for one, at most of rank `most`: (rank,).
+
+    Raises ConfigError, saying why, for a causal one but of rank 1, and for a higher rank.
+    """
+    whole_number(f"{family} {kind!r}: rank", rank, 1, HIGHEST)
     if causal and rank != 1:
         raise ConfigError(f"{family} {kind!r}: rank is {rank}, but a causal one runs along time alone: set causal to false")
+    if rank > most:
+        told = "its weights have the shape of what it is made for, a line (1) or a plane (2)"
+        raise ConfigError(f"{family} {kind!r} has no form of rank {rank}: {told}")
     return (rank,)
 
 
@@ -86,7 +100,7 @@ def always_causal(kind: str, causal: bool, why: str) -> None:
 
 def on_a_line(kind: str, rank: int, why: str) -> tuple[int, ...]:
     """The grid ranks (1,). Raises ConfigError, saying why, where a form for grids of another `rank` was asked for."""
-    if whole_number(f"mixer {kind!r}: rank", rank, 1, 3) != 1:
+    if whole_number(f"mixer {kind!r}: rank", rank, 1, HIGHEST) != 1:
         raise ConfigError(f"mixer {kind!r} has no form of rank {rank}: {why}")
     return (rank,)
 
@@ -99,4 +113,39 @@ def divides(kind: str, channels: int, heads: int, name: str = "heads") -> int:
     return channels // heads
 
 
-MIXERS: Registry[Mixer] = Registry("mixer")
+class Mixers(Registry[Mixer]):
+    """The family: every kind can be asked for by `causal` and `rank`, and says why where it has no such form.
+
+    Many kinds have one body for grids of any rank, and a few one form alone. Their constructors then don't take what would
+    change nothing; what they state of themselves is held against what was asked for.
+    """
+
+    def options(self, kind: str) -> list[str]:
+        own = self._parameters(kind)
+        return own + [name for name in FORM if name not in own]
+
+    def build(self, config: Mapping[str, Any] | str, **context: Any) -> Mixer:
+        kind = config.get("kind") if isinstance(config, Mapping) else config
+        if not (isinstance(config, Mapping) and isinstance(kind, str)):
+            return super().build(config, **context)
+        own = self._parameters(kind)
+        asked = {name: config[name] for name in FORM if name in config and name not in own}
+        mixer = super().build({name: value for name, value in config.items() if name not in asked}, **context)
+        return _held_against(asked, kind, mixer)
+
+
+def _held_against(asked: Mapping[str, Any], kind: str, mixer: Mixer) -> Mixer:
+    """The mixer, for grids of the rank asked for alone. Raises ConfigError where it has no such form."""
+    if asked.get("causal", mixer.causal) != mixer.causal:
+        told = "is causal alone" if mixer.causal else "has no causal form"
+        raise ConfigError(f"mixer {kind!r} {told}: {mixer.one_form}")
+    if "rank" in asked:
+        rank = whole_number(f"mixer {kind!r}: rank", asked["rank"], 1, HIGHEST)
+        if rank not in mixer.grid_ranks:
+            ranks(kind, mixer.causal, rank, HIGHEST)
+            raise ConfigError(f"mixer {kind!r} has no form of rank {rank}: {mixer.one_form}")
+        mixer.grid_ranks = (rank,)
+    return mixer
+
+
+MIXERS = Mixers("mixer")

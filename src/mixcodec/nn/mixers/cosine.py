@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.mixers.base import MIXERS, Mixer, never_causal
+from mixcodec.nn.mixers.base import MIXERS, Mixer, never_causal, ranks
 from mixcodec.nn.mixers.scan import wide
 from mixcodec.registry import whole_number
 
@@ -53,8 +53,7 @@ class Dct(Mixer):
         super().__init__()
         never_causal("dct", causal, "each frequency sums over the whole signal, its end too; take 'lmu' or 'ssm'")
         whole_number("mixer 'dct': bands", bands, 1, 256)
-        whole_number("mixer 'dct': rank", rank, 1, 2)
-        self.causal, self.grid_ranks, self.bands = causal, (rank,), bands
+        self.causal, self.grid_ranks, self.bands = causal, ranks("dct", causal, rank), bands
         self.offset = torch.nn.Parameter(torch.randn(*[bands] * rank, channels) * 0.02)
         self.up = torch.nn.Linear(channels, channels)
         self.down = torch.nn.Linear(channels, channels)

@@ -75,7 +75,7 @@ class MixedSpan(Attention):
     Zhang et al., 2023, Efficient Long-Range Transformers: You Need to Attend More, but Not Necessarily at Every Layer
     (MASFormer). The stack says which `layer` (from 0) of how many `layers` a mixer is; it looks far if that is among `far`,
     where -1 is the last. Causal: as `attention`, with a window of `span` tokens if far (a stream's state must end somewhere),
-    else of `window`. Not causal: on a grid of `rank` 1 or 2, far is all tokens, near those at most `window` places away on
+    else of `window`. Not causal: (B, *grid, C) of `rank` 1 or 2, far is all tokens, near those at most `window` places away on
     every axis; rotary positions along each. Cost per token: 4 * C^2, and 2 * C times the number of tokens in sight.
     """
 

@@ -16,12 +16,12 @@ class Interleaved(TwoForms):
     """Attention within groups of tokens; `latents` of each group read it, attend to all latents, and are read by its tokens.
 
     Chen and Li, 2023, FIT: Far-reaching Interleaved Transformers: one of its interleavings as one mixer. Groups know of each
-    other through latents alone. Rotary positions within a group. Not causal: a grid of `rank` 1 or 2 in groups of group^rank
-    tokens, which read their own group's latents. Causal, as in its autoregressive form: a token sees its group so far and
-    the latents of the group before it, which have seen the latents of `memory` groups up to their own. Cost per token:
-    4 * C^2 + 2 * (group^rank + 2 * latents) * C, and a group latents * (6 * C^2 + 2 * latents * groups * C). State: keys and
-    values of group - 1 tokens, the place in the group, keys and values of memory - 1 groups' latents and the last group's
-    for its readers, and which are real.
+    other through latents alone. Rotary positions within a group. Not causal: (B, *grid, C) of `rank` 1 or 2 in groups of
+    group^rank tokens, which read their own group's latents. Causal, as in its autoregressive form: a token sees its group so
+    far and the latents of the group before it, which have seen the latents of `memory` groups up to their own. Cost per
+    token: 4 * C^2 + 2 * (group^rank + 2 * latents) * C, and a group latents * (6 * C^2 + 2 * latents * groups * C). State:
+    keys and values of group - 1 tokens, the place in the group, keys and values of memory - 1 groups' latents and the last
+    group's for its readers, and which are real.
     """
 
     def __init__(

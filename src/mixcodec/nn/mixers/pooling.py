@@ -50,8 +50,16 @@ class Pooling(Mixer):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.causal:
             return super().forward(x)
-        pool = POOL[x.ndim - 2]
         dense = x.movedim(-1, 1)
         dense = dense.float() if x.dtype == torch.bfloat16 else dense  # torch has no pooling of rank 3 in bfloat16
-        y = pool(dense, self.size, 1, self.size // 2, count_include_pad=False)
-        return y.movedim(1, -1).to(x.dtype) - x
+        return self.means(dense).movedim(1, -1).to(x.dtype) - x
+
+    def means(self, dense: torch.Tensor) -> torch.Tensor:
+        """The average around every place of (B, C, *grid)."""
+        grid = dense.shape[2:]
+        pool, pad = POOL[len(grid)], self.size // 2
+        if min(grid) >= self.size:
+            return pool(dense, self.size, 1, pad, count_include_pad=False)
+        real = torch.ones_like(dense[:1, :1])  # torch has no window that is wider than a volume
+        total, count = (pool(F.pad(part, [pad] * 2 * len(grid)), self.size, 1) for part in (dense, real))
+        return total / count

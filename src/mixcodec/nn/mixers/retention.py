@@ -16,8 +16,8 @@ class Retention(TwoForms):
     """y_t = sum_(s <= t) decay^(t - s) (q_t . k_s) v_s with rotated q and k, a fixed decay a head, normed heads, a SiLU gate.
 
     Sun et al., 2023, Retentive Network: A Successor to Transformer for Large Language Models; Hatamizadeh et al., 2023,
-    ViR: Vision Retention Networks. Head h of H decays by 1 - 2^-(5 + h * 3 / H). (B, T, C), causal; or (B, *grid, C) of rank 1
-    or 2 with all s and decay^|t - s|, a plane read row by row, as ViR reads its patches. Cost per token: 5 * C^2 and
+    ViR: Vision Retention Networks. Head h decays by 1 - 2^-(5 + h). (B, T, C), causal; or (B, *grid, C) of any rank
+    with all s and decay^|t - s|, a plane read row by row, as ViR reads its patches. Cost per token: 5 * C^2 and
     2 * C^2 / H (from both ends twice that). State: `memory` (H, C / H, C / H), the sum of k v^T, its keys rotated as seen from
     the coming token, so that no position grows without bound.
     """
@@ -28,14 +28,13 @@ class Retention(TwoForms):
         if self.size % 2:
             raise ConfigError(f"mixer 'retention': channels ({channels}) must divide by twice the heads ({heads})")
         self.heads, self.causal = heads, causal
-        self.grid_ranks = (1,) if causal else (1, 2)
+        self.grid_ranks = (1,) if causal else (1, 2, 3)
         self.qkv = torch.nn.Linear(channels, 3 * channels, bias=False)
         self.gate = torch.nn.Linear(channels, channels, bias=False)
         self.norm = torch.nn.Parameter(torch.ones(channels))
         self.out = torch.nn.Linear(channels, channels, bias=False)
         self.log_decay: torch.Tensor
-        speed = torch.arange(heads) * 3 / heads + 5
-        self.register_buffer("log_decay", torch.log1p(-(2.0**-speed)), persistent=False)
+        self.register_buffer("log_decay", torch.log1p(-(2.0 ** -(5.0 + torch.arange(heads)))), persistent=False)
 
     def start(self, batch: int) -> State:
         return {"memory": torch.zeros(batch, self.heads, self.size, self.size, device=self.norm.device)}

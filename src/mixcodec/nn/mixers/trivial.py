@@ -18,6 +18,7 @@ class Identity(Mixer):
     causal = True
     grid_ranks = (1, 2, 3)
     linear = True
+    one_form = "it looks at no token but its own, so it has nothing ahead of it to see"
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,14 +1,17 @@
 """Writes what other implementations make of mixers' weights: NAME.npz with a config, the mixer's weights, x and y.
 
-    pip install --no-deps timm
+    pip install --no-deps timm torchscale
     python tests/nn/mixers/golden/make.py [FOLDER]
 
-timm can't be a dependency of the tests, since it wants torchvision; `test_golden.py` reads these files instead. FOLDER, if
-given, holds hat/archs/hat_arch.py of github.com/XPixelGroup/HAT (as hat_arch.py) and classification/attention_native.py and
-transnext.py of github.com/DaiShiResearch/TransNeXt; without it their files are left as they are. The committed ones were made
-with timm 1.0.31, HAT 1638a9a, TransNeXt c8a9974 and torch 2.13.0. Weights are from a seed, rounded to multiples of 1/256.
+timm can't be a dependency of the tests, since it wants torchvision, and torchscale wants an old timm; `test_golden.py` reads
+these files instead. FOLDER, if given, holds hat/archs/hat_arch.py of github.com/XPixelGroup/HAT (as hat_arch.py),
+classification/attention_native.py and transnext.py of github.com/DaiShiResearch/TransNeXt, and src/linfusion/attention.py of
+github.com/Huage001/LinFusion (as linfusion.py). What isn't there leaves its files as they are. The committed ones were made
+with timm 1.0.31, torchscale 0.3.0, HAT 1638a9a, TransNeXt c8a9974, LinFusion 62ef289 and torch 2.13.0. Weights are from a
+seed, rounded to multiples of 1/256.
 """
 
+import importlib.util
 import json
 import sys
 import types
@@ -191,10 +194,77 @@ def from_transnext(attention: Path, model: Path) -> None:
     save("transnext", config, mixer, x, other(x.flatten(1, 2), 8, 8, which, table).reshape(x.shape))
 
 
+def from_torchscale() -> None:
+    """Retention in its parallel, recurrent and chunkwise form, with the mixer's rotary angles in place of its own."""
+    folder = Path(str(importlib.util.find_spec("torchscale").submodule_search_locations[0]))
+    from torchscale.component.multiscale_retention import MultiScaleRetention
+
+    text = (folder / "architecture" / "retnet.py").read_text()  # to import it takes fairscale
+    module = types.ModuleType("retnet")
+    module.__dict__.update(torch=torch, nn=torch.nn)
+    exec(compile(text[text.index("class RetNetRelPos") : text.index("class DecoderLayer")], "retnet.py", "exec"), module.__dict__)
+
+    config, chunk = {"kind": "retention"}, 4
+    mixer, x = mixer_and_signal(config, 2, 16, 16)
+    mixer.norm.fill_(1)
+    mixer.qkv.weight.mul_(4)  # so that what keeps the norm from dividing by zero does not show
+    args = types.SimpleNamespace(
+        multiway=False, layernorm_eps=1e-6, decoder_embed_dim=16, decoder_retention_heads=4, recurrent_chunk_size=chunk
+    )
+    place = module.RetNetRelPos(args)
+    place.angle = (1000.0 ** -(torch.arange(2) / 2)).repeat_interleave(2)
+    assert torch.allclose(place.decay, mixer.log_decay)
+    other = MultiScaleRetention(args, 16, 16, 4).eval()
+    pairs = torch.arange(16).reshape(4, 2, 2).mT.flatten()  # there the two numbers of a rotation stand side by side
+    q, k, v = mixer.qkv.weight.chunk(3)
+    weights = {"q_proj": q[pairs], "k_proj": k[pairs], "v_proj": v, "g_proj": mixer.gate.weight, "out_proj": mixer.out.weight}
+    other.load_state_dict({f"{name}.weight": weight for name, weight in weights.items()})
+    save("retention-parallel", config, mixer, x, other(x, place(16)))
+    save("retention-chunkwise", config, mixer, x, other(x, place(16, chunkwise_recurrent=True), chunkwise_recurrent=True))
+    state: dict = {}
+    steps = [other(x[:, t : t + 1], place(t + 1, activate_recurrent=True), incremental_state=state) for t in range(16)]
+    save("retention-recurrent", config, mixer, x, torch.cat(steps, 1))
+
+
+def from_linfusion(file: Path) -> None:
+    class Attention(torch.nn.Module):
+        """What it takes of that of diffusers."""
+
+        def __init__(self, size: int) -> None:
+            super().__init__()
+            self.to_q, self.to_k, self.to_v = (torch.nn.Linear(size, size, bias=False) for _ in range(3))
+            self.to_out = torch.nn.ModuleList([torch.nn.Linear(size, size), torch.nn.Identity()])
+
+        def head_to_batch_dim(self, x: torch.Tensor) -> torch.Tensor:
+            return x.unflatten(-1, (4, -1)).transpose(1, 2).flatten(0, 1)
+
+        def batch_to_head_dim(self, x: torch.Tensor) -> torch.Tensor:
+            return x.unflatten(0, (-1, 4)).transpose(1, 2).flatten(2)
+
+    for name in ("diffusers", "diffusers.models", "diffusers.models.attention_processor"):
+        sys.modules.setdefault(name, types.ModuleType(name))
+    sys.modules["diffusers.models.attention_processor"].Attention = Attention
+    module = types.ModuleType("linfusion")
+    exec(compile(file.read_text(), str(file), "exec"), module.__dict__)
+    config = {"kind": "generalised_linear", "causal": False}
+    mixer, x = mixer_and_signal(config, 2, 5, 6, 16)
+    names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "out"}
+    for their, own in (("to_q_", "bend_query"), ("to_k_", "bend_key")):
+        names |= {f"{their}.0": f"{own}.inner", f"{their}.1": f"{own}.norm", f"{their}.3": f"{own}.outer"}
+    other = load(module.GeneralizedLinearAttention(16, projection_mid_dim=4), mixer, names)
+    save("linfusion", config, mixer, x, other(x.flatten(1, 2)).reshape(x.shape))
+
+
 if __name__ == "__main__":
     with torch.no_grad():
-        from_timm()
-        if len(sys.argv) > 1:
-            folder = Path(sys.argv[1])
+        if importlib.util.find_spec("timm"):
+            from_timm()
+        if importlib.util.find_spec("torchscale"):
+            from_torchscale()
+        folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
+        if (folder / "hat_arch.py").exists():
             from_hat(folder / "hat_arch.py")
+        if (folder / "transnext.py").exists():
             from_transnext(folder / "attention_native.py", folder / "transnext.py")
+        if (folder / "linfusion.py").exists():
+            from_linfusion(folder / "linfusion.py")
