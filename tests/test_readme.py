@@ -150,8 +150,10 @@ def test_the_table_of_models_agrees_with_the_models():
         row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
         default = codec.min_kbps() * codec.config.default_codebooks
         size = sum(path.stat().st_size for path in codec.config.folder.iterdir()) / 1e6
-        assert f"{codec.min_kbps():g} to {codec.max_kbps():g} kbps in steps of {codec.min_kbps():g} (default {default:g})" in row
-        assert f"{codec.frame_rate:g} Hz, {codec.codebooks} codebooks of {codec.codebook_size}" in row
+        steps = f"{codec.min_kbps():g} to {codec.max_kbps():g} kbps in steps of {codec.min_kbps():g} (default {default:g})"
+        assert (steps if codec.codebooks > 1 else f"{default:g} kbps") in row
+        books = "codebooks" if codec.codebooks > 1 else "codebook"
+        assert f"{codec.frame_rate:g} Hz, {codec.codebooks} {books} of {codec.codebook_size}" in row
         assert f"| {(codec.hop + codec.delay) / codec.sample_rate * 1000:g} ms |" in row
         assert f"{size:.0f} MB" in row
 

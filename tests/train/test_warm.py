@@ -81,7 +81,7 @@ def test_a_residual_becomes_a_taught_one_with_the_same_codes() -> None:
     assert set(back) == set(new.state_dict())
     thrifty = codec(3, quantizer=taught | {"thrift": 0.1})
     thrifty.load_state_dict(adopted(thrifty, new.state_dict(), CODEC | {"quantizer": taught})[0])
-    assert not thrifty.quantizer.costs[1].rows.any()
+    assert not thrifty.quantizer.costs[0].rows.any()
     new.load_state_dict(adopted(new, thrifty.state_dict(), thrifty.config)[0])
 
 

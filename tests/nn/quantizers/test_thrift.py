@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mixcodec.entropy import learn_tables
+from mixcodec.entropy.learn import learn_tables
 from mixcodec.entropy.learned import ContextTables
 from mixcodec.errors import ConfigError
 from mixcodec.evaluate.entropy import book_bits
@@ -49,9 +49,9 @@ def test_codes_are_those_of_least_distance_and_bits(kind: str) -> None:
         for book, level in enumerate(quantizer.chain):
             if kind == "parallel" and book == 1:
                 rest = quantizer.beside(z[frame])
-            bits = tables.books[book].base / 16
+            bits = tables.books[book].base / 16 if book else 0
             for context in tables.books[book].contexts:
-                if context.back == 0:
+                if book and context.back == 0:
                     bits = bits - context.factors()[context.classes[known[context.book]]] / 64
             x, entries = level._inside(rest).detach().numpy(), level.table().detach().numpy()
             score = entries @ x - (0.5 * (entries**2).sum(1) if level.metric == "euclidean" else 0) - thrift * bits

@@ -59,7 +59,8 @@ class Residual(Quantizer):
 
     With `thrift`, and once `learn_costs` knows the entropy tables, a code is chosen by its similarity to what is to be coded less
     `thrift` times the bits that it costs where the coarser codes of its frame are known (Chou, Lookabaugh and Gray, 1989,
-    Entropy-Constrained Vector Quantization). Training does without: it would make codebooks uneven, of which then less is used.
+    Entropy-Constrained Vector Quantization). The codes of the first codebook, which have no coarser ones, are chosen freely.
+    Training does without: it would make codebooks uneven, of which then less is used.
     """
 
     def __init__(self, channels: int, codebooks: int = 8, codebook: Mapping[str, Any] | None = None, thrift: float = 0.0) -> None:
@@ -84,21 +85,21 @@ class Residual(Quantizer):
         if thrift and not all(isinstance(level, Lookup) for level in self.chain):
             raise ConfigError("the thrift of a residual quantizer needs codebooks that are searched, such as 'vq'")
         self.thrift, books = thrift, len(self.chain)
-        costs = [CodeCosts(book, books, self.size) for book in range(books if thrift else 0)]
+        costs = [CodeCosts(book, books, self.size) for book in range(1, books if thrift else 1)]
         self.costs = cast(Sequence[CodeCosts], torch.nn.ModuleList(costs))
 
     def learn_costs(self, tables: Tables) -> None:
         """Takes over from entropy tables what codes cost; without `thrift` nothing. Codes are other ones from then on."""
-        for costs, book in zip(self.costs, tables.books, strict=False):
+        for costs, book in zip(self.costs, tables.books[1:], strict=False):
             costs.learn(book)
 
     def _codes(self, z: torch.Tensor, levels: Sequence[Quantizer], known: list[torch.Tensor]) -> list[torch.Tensor]:
         """Codes, (..., 1) each, of z (..., C) by levels of which each quantizes what those before left; `known` come first."""
 
         def aside(codes: list[torch.Tensor]) -> Aside | None:
-            if not self.costs:
+            if not self.costs or not codes:
                 return None
-            costs = self.costs[len(codes)]
+            costs = self.costs[len(codes) - 1]
             return costs.features(codes, z), self.thrift * costs.rows
 
         if torch.compiler.is_compiling() and all(isinstance(v, Lookup) and v.size <= ENTRIES for v in levels):
