@@ -16,7 +16,7 @@ from mixcodec.nn.quantizers import Residual
 from mixcodec.nn.state import inside
 from mixcodec.train.checkpoint import load_checkpoint
 from mixcodec.train.recipe import Recipe, recipe_from_dict
-from mixcodec.train.tables import corpus_tables
+from mixcodec.train.tables import HOURS, corpus_tables
 
 
 def export_checkpoint(
@@ -52,12 +52,10 @@ def export_checkpoint(
 
 def _with_tables(net: CodecNet, data: Data) -> tuple[CodecNet, Tables]:
     """The net as it is exported, and its entropy tables: where its choice of codes looks at what they cost, learned twice."""
-    learned = corpus_tables(net, data)
-    if isinstance(net.quantizer, Residual) and net.quantizer.thrift:
-        net.quantizer.learn_costs(learned)
+    if isinstance(net.quantizer, Residual) and any(net.quantizer.thrift):
+        net.quantizer.learn_costs(corpus_tables(net, data, HOURS / 4))
         net = half_precision(net)
-        learned = corpus_tables(net, data)
-    return net, learned
+    return net, corpus_tables(net, data)
 
 
 def _corpus(recipe: Recipe, root: Path | None) -> Data:

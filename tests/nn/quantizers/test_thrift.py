@@ -29,7 +29,7 @@ def latents(frames: int) -> torch.Tensor:
     return centres[which] + 0.4 * torch.randn(frames, 8, generator=generator)
 
 
-def fitted(config: dict[str, object], thrift: float):
+def fitted(config: dict[str, object], thrift: float | list[float]):
     torch.manual_seed(0)
     quantizer = QUANTIZERS.build(config | {"thrift": thrift}, channels=8).eval()
     quantizer.start(latents(4000))
@@ -39,7 +39,7 @@ def fitted(config: dict[str, object], thrift: float):
 @pytest.mark.parametrize("kind", KINDS)
 def test_codes_are_those_of_least_distance_and_bits(kind: str) -> None:
     """The oracle goes frame by frame and code by code, with bits from the tables' own logarithms."""
-    thrift, z = 0.2, latents(300)
+    thrift, z = [0.0, 0.2, 0.3, 0.1], latents(300)
     quantizer = fitted(KINDS[kind], thrift)
     tables = learn_tables([quantizer.vectors_to_codes(latents(4000)).numpy()], SIZE)
     quantizer.learn_costs(tables)
@@ -49,12 +49,12 @@ def test_codes_are_those_of_least_distance_and_bits(kind: str) -> None:
         for book, level in enumerate(quantizer.chain):
             if kind == "parallel" and book == 1:
                 rest = quantizer.beside(z[frame])
-            bits = tables.books[book].base / 16 if book else 0
+            bits = tables.books[book].base / 16
             for context in tables.books[book].contexts:
-                if book and context.back == 0:
+                if context.back == 0:
                     bits = bits - context.factors()[context.classes[known[context.book]]] / 64
             x, entries = level._inside(rest).detach().numpy(), level.table().detach().numpy()
-            score = entries @ x - (0.5 * (entries**2).sum(1) if level.metric == "euclidean" else 0) - thrift * bits
+            score = entries @ x - (0.5 * (entries**2).sum(1) if level.metric == "euclidean" else 0) - thrift[book] * bits
             best = int(codes[frame, book])
             assert score[best] >= score.max() - 1e-4
             known.append(best)
@@ -103,7 +103,7 @@ def test_without_costs_learned_nothing_changes() -> None:
     assert torch.equal(fitted(RESIDUAL, 0.5).vectors_to_codes(z), fitted(RESIDUAL, 0.0).vectors_to_codes(z))
 
 
-@pytest.mark.parametrize("thrift", [-0.1, 1.0, True, "much"])
+@pytest.mark.parametrize("thrift", [-0.1, 1.0, True, "much", [0.1, 0.1], [0.1, 0.1, 0.1, 2]])
 def test_refuses(thrift: object) -> None:
     with pytest.raises(ConfigError, match="thrift"):
         QUANTIZERS.build(RESIDUAL | {"thrift": thrift}, channels=8)

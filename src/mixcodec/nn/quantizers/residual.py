@@ -59,11 +59,13 @@ class Residual(Quantizer):
 
     With `thrift`, and once `learn_costs` knows the entropy tables, a code is chosen by its similarity to what is to be coded less
     `thrift` times the bits that it costs where the coarser codes of its frame are known (Chou, Lookabaugh and Gray, 1989,
-    Entropy-Constrained Vector Quantization). The codes of the first codebook, which have no coarser ones, are chosen freely.
-    Training does without: it would make codebooks uneven, of which then less is used.
+    Entropy-Constrained Vector Quantization); a list has one number for each codebook. Training does without: it would make
+    codebooks uneven, of which then less is used.
     """
 
-    def __init__(self, channels: int, codebooks: int = 8, codebook: Mapping[str, Any] | None = None, thrift: float = 0.0) -> None:
+    def __init__(
+        self, channels: int, codebooks: int = 8, codebook: Mapping[str, Any] | None = None, thrift: float | Sequence[float] = 0.0
+    ) -> None:
         super().__init__()
         whole_number("quantizer 'residual': codebooks", codebooks)
         config = {"kind": "vq"} | dict(codebook or {})
@@ -79,28 +81,31 @@ class Residual(Quantizer):
         """What gives the codes, in their order."""
         return self.levels
 
-    def _add_costs(self, thrift: float) -> None:
-        if isinstance(thrift, bool) or not isinstance(thrift, int | float) or not 0 <= thrift < 1:
-            raise ConfigError(f"the thrift of a residual quantizer is {thrift!r}, but must be a number from 0 to below 1")
-        if thrift and not all(isinstance(level, Lookup) for level in self.chain):
+    def _add_costs(self, thrift: float | Sequence[float]) -> None:
+        books = len(self.chain)
+        self.thrift: list[Any] = list(thrift) if isinstance(thrift, list | tuple) else [thrift] * books
+        good = [not isinstance(one, bool) and isinstance(one, int | float) and 0 <= one < 1 for one in self.thrift]
+        if not all(good) or len(good) != books:
+            rule = f"must be a number from 0 to below 1, or {books} of them"
+            raise ConfigError(f"the thrift of a residual quantizer is {thrift!r}, but {rule}")
+        if any(self.thrift) and not all(isinstance(level, Lookup) for level in self.chain):
             raise ConfigError("the thrift of a residual quantizer needs codebooks that are searched, such as 'vq'")
-        self.thrift, books = thrift, len(self.chain)
-        costs = [CodeCosts(book, books, self.size) for book in range(1, books if thrift else 1)]
+        costs = [CodeCosts(book, books, self.size) for book in range(books if any(self.thrift) else 0)]
         self.costs = cast(Sequence[CodeCosts], torch.nn.ModuleList(costs))
 
     def learn_costs(self, tables: Tables) -> None:
         """Takes over from entropy tables what codes cost; without `thrift` nothing. Codes are other ones from then on."""
-        for costs, book in zip(self.costs, tables.books[1:], strict=False):
+        for costs, book in zip(self.costs, tables.books, strict=False):
             costs.learn(book)
 
     def _codes(self, z: torch.Tensor, levels: Sequence[Quantizer], known: list[torch.Tensor]) -> list[torch.Tensor]:
         """Codes, (..., 1) each, of z (..., C) by levels of which each quantizes what those before left; `known` come first."""
 
         def aside(codes: list[torch.Tensor]) -> Aside | None:
-            if not self.costs or not codes:
+            if not self.costs:
                 return None
-            costs = self.costs[len(codes) - 1]
-            return costs.features(codes, z), self.thrift * costs.rows
+            costs = self.costs[len(codes)]
+            return costs.features(codes, z), self.thrift[len(codes)] * costs.rows
 
         if torch.compiler.is_compiling() and all(isinstance(v, Lookup) and v.size <= ENTRIES for v in levels):
             return chain_of_lookups(z, cast(Sequence[Lookup], levels), known, aside)

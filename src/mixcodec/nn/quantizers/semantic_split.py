@@ -37,7 +37,7 @@ class SemanticSplit(Residual):
         weight: float = 1.0,
         codebook: Mapping[str, Any] | None = None,
         semantic: Mapping[str, Any] | None = None,
-        thrift: float = 0.0,
+        thrift: float | Sequence[float] = 0.0,
     ) -> None:
         whole_number("quantizer 'semantic_split': codebooks", codebooks, 2)
         whole_number("quantizer 'semantic_split': teacher", teacher, 0)
