@@ -62,7 +62,7 @@ def test_runtime_and_torch_agree(codec, net):
         same.append((ours.codes == theirs.codes).ravel())
         some = theirs.with_codebooks(codec.config.default_codebooks)
         assert np.abs(live.tokens_to_wave(some) - codec.tokens_to_wave(some)).max() < 1e-3
-    assert np.concatenate(same).mean() >= 0.999
+    assert np.concatenate(same).mean() >= 0.995
 
 
 @pytest.mark.parametrize("frames", [1, 3, 50])
