@@ -184,6 +184,21 @@ def test_no_output_depends_on_the_future(config):
             assert (before[:, t:] - after[:, t:]).abs().max() > 1e-3
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("config", STREAMED)
+def test_loud_tokens_are_causal_and_stream_too(config):
+    """Scores of thousands and more, in float64: a softmax of such would otherwise show how a score was rounded."""
+    mixer, x = build(config).double(), 300 * torch.randn(1, LENGTH, CHANNELS).double()
+    whole = mixer(x)
+    near = {"atol": 1e-5 * whole.abs().max().item(), "rtol": 0}
+    assert whole.isfinite().all()
+    for t in (1, 15, 30):
+        changed = x.clone()
+        changed[:, t:] += 300 * torch.randn(1, LENGTH - t, CHANNELS)
+        torch.testing.assert_close(mixer(changed)[:, :t], whole[:, :t], **near)
+        torch.testing.assert_close(stream(mixer, x, [t, t + 5]), whole, **near)
+
+
 @pytest.mark.parametrize("config", STREAMED)
 def test_state_keeps_its_shape_and_begins_at_zero(config):
     mixer = build(config)

@@ -3,8 +3,9 @@
 import torch
 
 from mixcodec.errors import ConfigError
-from mixcodec.nn.mixers.attention import FAR, Attention
+from mixcodec.nn.mixers.attention import Attention
 from mixcodec.nn.mixers.base import MIXERS, Mixer, ranks
+from mixcodec.nn.mixers.parts import FAR
 from mixcodec.nn.mixers.windows import unband
 from mixcodec.nn.state import State
 from mixcodec.registry import nearest, whole_number

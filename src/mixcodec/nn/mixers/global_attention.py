@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
-from mixcodec.nn.mixers.attention import FAR, Attention, rotate_places
+from mixcodec.nn.mixers.attention import Attention, rotate_places
 from mixcodec.nn.mixers.base import MIXERS, Mixer, divides, never_causal, ranks
 from mixcodec.nn.mixers.heads import split_heads
+from mixcodec.nn.mixers.parts import FAR
 from mixcodec.nn.mixers.windows import grid_places, merge, partition, window_places
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number
