@@ -28,7 +28,8 @@ class Mixer(torch.nn.Module):
     grid_ranks: tuple[int, ...]
     growth: str = "linear"  # of its cost with the number of tokens: one of GROWTHS
     linear: bool = False  # a linear map of x, plus perhaps a bias: see `matrix.py`
-    values: str | None = None  # the layer whose last C outputs are values that it mixes linearly: see `matrix.py`
+    values: str | None = None  # the layer whose last outputs are values that it mixes linearly: see `matrix.py`
+    mixed: str = "out"  # the layer that is given the mixed values
     one_form: str = "it has been written so"  # why there is no other form, where its constructor doesn't take `causal`
 
     def initial_state(self, batch: int) -> State:

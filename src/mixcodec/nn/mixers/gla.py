@@ -28,6 +28,8 @@ class Gla(TwoForms):
     both ends twice that). State: `memory` (heads, C / 2 / heads, C / heads).
     """
 
+    values, mixed = "qkv", "read"
+
     def __init__(self, channels: int, heads: int = 4, bottleneck: int = 16, causal: bool = True) -> None:
         super().__init__()
         divides("gla", channels, 2 * heads, "twice the heads")
@@ -38,6 +40,7 @@ class Gla(TwoForms):
         self.forget = torch.nn.Sequential(
             torch.nn.Linear(channels, bottleneck, bias=False), torch.nn.Linear(bottleneck, channels // 2)
         )
+        self.read = torch.nn.Identity()
         self.gate = torch.nn.Linear(channels, channels, bias=False)
         self.norm = torch.nn.Parameter(torch.ones(channels))
         self.out = torch.nn.Linear(channels, channels, bias=False)
@@ -57,4 +60,4 @@ class Gla(TwoForms):
             state = {"memory": memory}
         else:
             y = both_ways(*self.recurrence(x.flatten(1, -2)))
-        return self.out(head_norm(y, self.norm).reshape(x.shape) * F.silu(self.gate(x))), state
+        return self.out(head_norm(self.read(y), self.norm).reshape(x.shape) * F.silu(self.gate(x))), state
