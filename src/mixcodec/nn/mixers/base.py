@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from mixcodec.errors import ConfigError
+from mixcodec.nn.contract import Checked
 from mixcodec.nn.state import State
 from mixcodec.registry import Registry, whole_number
 
@@ -16,12 +17,12 @@ FORM = ("causal", "rank")
 """What every kind can be asked for, whether its constructor takes it or its one form already has it."""
 
 
-class Mixer(torch.nn.Module):
+class Mixer(Checked, torch.nn.Module):
     """Mixes tokens of (B, *grid, C) and keeps the shape.
 
     A mixer states `causal` and the `grid_ranks` that it serves (1 for audio, 2 for images, 3 for video). A causal one
     is defined by `initial_state` and `step`, and its `forward` is `step` from the initial state, so streaming equals
-    offline by construction. One that is not causal overrides `forward`.
+    offline by construction. One that is not causal overrides `forward`. Both are checked: see `Checked`.
     """
 
     causal: bool
