@@ -35,7 +35,7 @@ class DecayAttention(Attention):
         rank: int = 1,
     ) -> None:
         super().__init__(channels, heads, window)
-        if mask not in MASKS:
+        if not isinstance(mask, str) or mask not in MASKS:
             raise ConfigError(f"mixer 'decay_attention' has no mask {mask!r}: {nearest(str(mask), MASKS)}")
         if not causal and mask == "elementwise":
             raise ConfigError("mixer 'decay_attention': mask 'elementwise' has no end without a window: take 'gaussian'")

@@ -32,6 +32,7 @@ class Gla(TwoForms):
 
     def __init__(self, channels: int, heads: int = 4, bottleneck: int = 16, causal: bool = True) -> None:
         super().__init__()
+        whole_number("mixer 'gla': heads", heads)
         divides("gla", channels, 2 * heads, "twice the heads")
         whole_number("mixer 'gla': bottleneck", bottleneck)
         self.causal, self.grid_ranks = causal, (1,) if causal else (1, 2, 3)

@@ -94,6 +94,8 @@ class MixedSpan(Attention):
     ) -> None:
         whole_number("mixer 'mixed_span': window", window)
         whole_number("mixer 'mixed_span': span", span, window)
+        if not isinstance(far, list | tuple):
+            raise ConfigError(f"mixer 'mixed_span': far is {far!r}, but must be a list of layers, such as [0, -1]")
         for place in far:
             whole_number("mixer 'mixed_span': far", place, -layers, layers - 1)
         looks_far = any(place % layers == layer for place in far)

@@ -10,6 +10,7 @@ from mixcodec.nn.mixers.branches import GroupBranches
 from mixcodec.nn.mixers.inception import attend_pooled
 from mixcodec.nn.mixers.pooling import Pooling
 from mixcodec.nn.state import State, inside, scoped
+from mixcodec.registry import share as a_share
 from mixcodec.registry import whole_number
 
 
@@ -43,7 +44,7 @@ class MultiFrequency(TwoForms):
         divides("multi_frequency", channels, groups, "groups")
         whole_number("mixer 'multi_frequency': pool", pool, 2, 64)
         whole_number("mixer 'multi_frequency': heads", heads)
-        low = max(1, round(share * channels / (2 * heads))) * 2 * heads
+        low = max(1, round(a_share("mixer 'multi_frequency': share", share) * channels / (2 * heads))) * 2 * heads
         if not 0 < low < channels:
             raise ConfigError(f"mixer 'multi_frequency': share {share} gives {low} of {channels} channels to {heads} heads")
         self.causal, self.pool, self.growth = causal, pool, "linear" if causal else "quadratic"
