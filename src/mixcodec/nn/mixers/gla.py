@@ -24,8 +24,9 @@ class Gla(TwoForms):
     Yang et al., 2023, Gated Linear Attention Transformers with Hardware-Efficient Training (in speech: Lemerle et al., 2024,
     Lina-Speech). Queries and keys have C / 2 channels; the gates come from a `bottleneck` of a few channels and lie between
     exp(-5) and 1; heads are normed and gated by SiLU. (B, T, C), causal; or (B, *grid, C) of any rank from both ends, a
-    plane row by row, with the same gates both ways. Cost per token: 4 * C^2 + 1.5 * C * bottleneck and C^2 / heads (from
-    both ends twice that). State: `memory` (heads, C / 2 / heads, C / heads).
+    plane row by row, with the same gates both ways. Cost per token: 4 * C^2 + 1.5 * C * bottleneck, C^2 / heads, and
+    1.5 * Q * C among the Q = min(T, 16) tokens of a chunk (from both ends twice the last two). State: `memory` (heads, C / 2 /
+    heads, C / heads).
     """
 
     values, mixed = "qkv", "read"

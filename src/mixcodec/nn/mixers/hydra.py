@@ -20,7 +20,8 @@ class Hydra(Mixer):
     Hwang et al., 2024, Hydra: Bidirectional State Space Models Through Generalized Matrix Mixers. Both directions share all
     but their time steps; the shifts leave the diagonal free, so that a token's own part is not counted twice but learned,
     as D and a linear map of the token. (B, *grid, C) of any rank, a plane read row by row. Cost per token: about
-    3 * expansion * C^2 + 4 * expansion * C * states.
+    3 * expansion * C^2 + 4 * expansion * C * states, and 2 * Q * (heads * states + expansion * C) among the Q = min(N, 64)
+    tokens of a chunk.
     """
 
     grid_ranks = (1, 2, 3)

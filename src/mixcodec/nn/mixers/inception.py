@@ -34,7 +34,10 @@ class Inception(TwoForms):
     share of the channels grows over the layers of a stack from `low_first` to `low_last`, as the stack says which `layer` of how
     many it is. (B, *grid, C) of `rank` 1 or 2: attention of all means of `pool` tokens an axis, quadratic in their number.
     Causal along time: the mean of the last `pool` tokens, attention over a `window` of them. Cost per token: about
-    4 * C^2 and the attention's. State: what each part keeps.
+    (3 - 3 * l + 5 * l^2) * C^2 + (3 - 2 * l) * C * kernel^rank + 2 * window * l * C with a low share l (not causal: 5 * l^2
+    is l^2 + 4 * l^2 / pool^rank, and the last part 2 * l * C * means / pool^rank). State: the last kernel - 1 tokens of the
+    maximum and of both convolutions, pool - 1 of the mean, the attention's keys and values of `window` tokens, and which are
+    real.
     """
 
     def __init__(

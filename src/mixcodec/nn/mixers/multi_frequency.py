@@ -22,8 +22,9 @@ class MultiFrequency(TwoForms):
     and several branches while it learns (of `kernel` taps, of one, the token itself), which are one kernel. `share` of
     the channels carries the low frequencies. (B, *grid, C) of `rank` 1 or 2: attention of all means of `pool` tokens an
     axis, quadratic in their number; causal along time: the mean of the last `pool` tokens, attention over a `window` of
-    them. Cost per token: 2 * C^2 + 3 * (share * C)^2 + C^2 * kernel^rank / groups, and the attention's. State: what each
-    part keeps.
+    them. Cost per token, L = share * C: 2 * C^2 + 3 * C * L + C^2 * kernel^rank / groups, and the attention's 4 * L^2 +
+    2 * window * L (not causal: (4 * L^2 + 2 * L * means) / pool^rank). State: the last pool - 1 low tokens, the attention's
+    keys and values of `window` tokens, which of both are real, and the convolution's last kernel - 1 inputs.
     """
 
     def __init__(

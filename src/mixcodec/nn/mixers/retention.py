@@ -18,8 +18,8 @@ class Retention(TwoForms):
     Sun et al., 2023, Retentive Network: A Successor to Transformer for Large Language Models; Hatamizadeh et al., 2023,
     ViR: Vision Retention Networks. Head h decays by 1 - 2^-(5 + h). (B, T, C), causal; or (B, *grid, C) of any rank
     with all s and decay^|t - s|, a plane read row by row, as ViR reads its patches. Cost per token: 5 * C^2 and
-    2 * C^2 / H (from both ends twice that). State: `memory` (H, C / H, C / H), the sum of k v^T, its keys rotated as seen from
-    the coming token, so that no position grows without bound.
+    2 * C^2 / H, and 2 * Q * C among the Q = min(T, 64) tokens of a chunk (from both ends twice the last two). State: `memory` (H,
+    C / H, C / H), the sum of k v^T, its keys rotated as seen from the coming token, so that no position grows without bound.
     """
 
     values, mixed = "qkv", "read"

@@ -99,8 +99,8 @@ class Ssd(Mixer):
     Structured State Space Duality (Mamba-2): B is the key and C the query that all heads share, d_t u_t the value, and
     exp(d_t A_h) the decay. Matrix products in place of a scan over every number: faster than `ssm` at the same number of
     states. The convolution runs over u, B and C; the gated output is normed. (B, T, C), causal. Cost per token: about
-    3 * expansion * C^2 + 2 * expansion * C * states. State: `memory` (heads, states, expansion * C / heads), and the
-    convolution's tokens.
+    3 * expansion * C^2 + 2 * expansion * C * states, and Q * (heads * states + expansion * C) among the Q = min(T, 64)
+    tokens of a chunk. State: `memory` (heads, states, expansion * C / heads), and the convolution's tokens.
     """
 
     causal = True
