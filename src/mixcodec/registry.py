@@ -24,6 +24,13 @@ def whole_number(name: str, value: Any, least: int = 1, most: int = 1 << 20) -> 
     return value
 
 
+def share(name: str, value: Any) -> float:
+    """`value` if it is a number above 0 and below 1. Raises ConfigError, calling it `name`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise ConfigError(f"{name} is {value!r}, but must be a number above 0 and below 1")
+    return value
+
+
 class Registry(Generic[Part]):
     """The members of one family (`family` is its name in messages), each a class under its kind."""
 

@@ -139,6 +139,14 @@ def test_mistakes_are_one_line(words, message, folder, capsys, monkeypatch):
     assert not (folder / "out").exists()
 
 
+@pytest.mark.parametrize(("part", "file"), [("mixers", "compare/mixers"), ("recipes", "speech-16k")])
+def test_away_from_the_usual_recipe_the_message_says_how_to_name_another(part, file, capsys, monkeypatch):
+    code, _, err = run(capsys, monkeypatch, part)
+    assert code == 2
+    assert f"configs/{file}.yaml" in err
+    assert "--recipe" in err
+
+
 @pytest.mark.parametrize("part", ["quantizers", "mixers"])
 def test_the_shipped_recipes_are_found_from_the_root(part, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)

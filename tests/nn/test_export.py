@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import helper, numpy_helper
 from safetensors.torch import load_file
 
 import mixcodec
 from mixcodec import load
 from mixcodec.nn.codec import CodecNet
-from mixcodec.nn.export import export_folder, fingerprint, half_precision
+from mixcodec.nn.export import _halve_weights, export_folder, fingerprint, half_precision
 from mixcodec.nn.live import LiveCodec
 
 
@@ -87,6 +88,16 @@ def test_a_second_export_replaces_the_first_and_leaves_nothing_else(net, folder,
         export_folder(net, folder, "small", "")
     assert sorted(folder.parent.iterdir()) == before
     assert (folder / "config.json").exists()
+
+
+def test_a_large_constant_that_float16_cannot_hold_stays_exact():
+    kept, halved = np.triu(np.full((64, 64), -1e30, "float32"), 1), np.full((64, 64), 0.25, "float32")
+    weights = [numpy_helper.from_array(array, name) for name, array in (("mask", kept), ("weight", halved))]
+    model = helper.make_model(helper.make_graph([], "g", [], [], weights))
+    _halve_weights(model, set())
+    found = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer}
+    np.testing.assert_array_equal(found["mask"], kept)
+    assert found["weight.half"].dtype == "float16"
 
 
 def test_the_graphs_do_not_say_where_they_were_made(folder):

@@ -66,9 +66,11 @@ def compare(
     if tables:
         print(*draw_tables(tables, part), sep="\n\n")
         return
+    usual = Path("configs") / ("speech-16k.yaml" if part == "recipes" else f"compare/{part}.yaml")
+    if recipe is None and not usual.is_file():
+        raise UsageError(f"{usual}: there is no such file here; name the recipe with --recipe, or run where the file is")
     files = [Path(word) for word in overrides if part == "recipes" and "=" not in word]
     changes = [word for word in overrides if Path(word) not in files] + ([f"data.root={data}"] if data else [])
-    usual = Path("configs") / ("speech-16k.yaml" if part == "recipes" else f"compare/{part}.yaml")
     base = load_recipe(recipe or usual, under=changes) if part == "recipes" else load_recipe(recipe or usual, changes)
     others = load_others(files, changes) if part == "recipes" else ()
     if steps is not None:

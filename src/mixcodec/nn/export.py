@@ -24,6 +24,7 @@ from mixcodec.nn.state import State
 FORMAT = 1
 OPSET = 20
 SMALL = 4096  # elements under which a constant stays float32: halving it saves nothing
+MOST_HALF = 65504  # the greatest float16: a constant with more, a mask say, stays float32
 
 
 class _Graph(torch.nn.Module):
@@ -188,7 +189,7 @@ def _halve_weights(model: onnx.ModelProto, exact: set[tuple[int, ...]]) -> None:
     casts = []
     for weight in model.graph.initializer:
         array = numpy_helper.to_array(weight)
-        if array.dtype != "float32" or array.size < SMALL or array.shape in exact:
+        if array.dtype != "float32" or array.size < SMALL or array.shape in exact or abs(array).max() > MOST_HALF:
             continue
         name = weight.name
         weight.CopyFrom(numpy_helper.from_array(array.astype("float16"), f"{name}.half"))

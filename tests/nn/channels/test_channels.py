@@ -27,6 +27,19 @@ def test_each_token_alone_keeps_its_shape_and_every_parameter_learns(config):
     assert all(p.grad is not None and p.grad.any() for p in part.parameters())
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("kind", CHANNELS.kinds())
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
+def test_the_type_of_the_tokens_is_kept(kind, dtype):
+    torch.manual_seed(0)
+    part = CHANNELS.build(kind, channels=12).eval().to(dtype)
+    y = part(torch.randn(2, 5, 12, dtype=dtype))
+    assert y.dtype == dtype
+    assert y.isfinite().all()
+    if part.causal:
+        assert part.step(torch.randn(2, 5, 12, dtype=dtype), part.initial_state(2))[0].dtype == dtype
+
+
 @pytest.mark.parametrize("kind", CHANNELS.kinds())
 def test_a_kind_names_its_paper_its_shape_its_cost_and_its_state(kind):
     part = CHANNELS._class(kind)

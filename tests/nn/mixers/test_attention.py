@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.metaformer import Stack
-from mixcodec.nn.mixers import MIXERS, value_matrix
+from mixcodec.nn.mixers import MIXERS, mixing_matrix, value_matrix
 from mixcodec.nn.mixers.attention import look_back, no_past, rotate, rotate_places
 from mixcodec.nn.mixers.windows import Groups, grid_places, latest, merge, neighbours, partition
 
@@ -491,6 +491,8 @@ OTHER = [
     {"kind": "vq_attention", "codes": 5},
     {"kind": "vq_attention", "codes": 5, "causal": False, "rank": 2},
 ]
+GATED = [{"kind": "gla"}, {"kind": "gla", "causal": False}, {"kind": "retention"}, {"kind": "retention", "causal": False}]
+GATED += [{"kind": "ssm", "states": 3}, {"kind": "ssd", "states": 3}, {"kind": "hydra", "states": 3}]
 
 
 def shape(mixer):
@@ -498,22 +500,68 @@ def shape(mixer):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("config", SOFTMAX + OTHER, ids=lambda c: " ".join(map(str, c.values())))
-def test_the_matrix_times_the_values_is_the_output(config):
+@pytest.mark.parametrize("config", SOFTMAX + OTHER + GATED, ids=lambda c: " ".join(map(str, c.values())))
+def test_the_matrix_times_the_values_is_what_is_mixed(config):
     mixer = build(config, 8)
-    x = signal(*shape(mixer))
-    matrix, seen = value_matrix(mixer, x).reshape(96, 96), []
-    hook = mixer.out.register_forward_pre_hook(lambda part, args: seen.append(args[0].flatten()))
+    x, seen, values = signal(*shape(mixer)), [], []
+    matrix = value_matrix(mixer, x)
+    width = matrix.shape[-1]
+    hook = mixer.get_submodule(mixer.mixed).register_forward_pre_hook(lambda part, args: seen.append(args[0].flatten()))
+    layer = mixer.get_submodule(mixer.values)
+    look = layer.register_forward_hook(lambda part, args, y: values.append(y[..., -width:].flatten()))
     y = mixer(x[None])[0]
-    values = mixer.get_submodule(mixer.values)(x)[..., -8:].flatten()
-    mixer.get_submodule(mixer.values).register_forward_hook(lambda part, args, y: torch.cat([y[..., :-8], 0 * y[..., -8:]], -1))
+    look.remove()
+    layer.register_forward_hook(lambda part, args, y: torch.cat([y[..., :-width], 0 * y[..., -width:]], -1))
     mixer(x[None])
     hook.remove()
-    close(seen[0], matrix @ values + seen[1])
+    size = 12 * width
+    close(seen[0], matrix.reshape(size, size) @ values[0] + seen[1])
     assert y.shape == x.shape
     if mixer.causal:
-        tokens = matrix.reshape(12, 8, 12, 8).abs().amax((1, 3))
-        assert not tokens.triu(1).any()
+        assert not matrix.abs().amax((1, 3)).triu(1).any()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", GATED, ids=lambda c: " ".join(map(str, c.values())))
+def test_a_recurrence_is_its_matrix_then_norm_and_gate(config):
+    """The forward pass put together by hand from the matrix, which weighs each head's channels alike (`ssm` each its own)."""
+    mixer, x = build(config, 8), signal(12, 8)
+    matrix = value_matrix(mixer, x)
+    weights = matrix.diagonal(dim1=1, dim2=3)  # (T, T, V)
+    assert not (matrix - torch.diag_embed(weights, dim1=1, dim2=3)).any()
+    if config["kind"] != "ssm":
+        each = weights.unflatten(-1, (4, -1))
+        close(each, each[..., :1].expand_as(each))
+    found = []
+    mixer.get_submodule(mixer.values).register_forward_hook(lambda part, args, y: found.append(y[0, :, -weights.shape[-1] :]))
+    y = mixer(x[None])[0]
+    mixed = torch.einsum("tsv,sv->tv", weights, found[0])
+    if config["kind"] in ("gla", "retention"):
+        expected = mixer.out(rms(mixed, 4) * mixer.norm * F.silu(mixer.gate(x)))
+    else:
+        gate = mixer.up(x)[:, : mixer.hidden] if config["kind"] != "ssm" else mixer.up(x)[:, mixer.hidden :]
+        gated = mixed * F.silu(gate)
+        expected = mixer.down(gated if config["kind"] == "ssm" else rms(gated, 1) * mixer.norm)
+    close(y, expected, 1e-5)
+
+
+def rms(x, count):
+    """(T, V), each of `count` heads divided by its root mean square."""
+    x = x.unflatten(-1, (count, -1))
+    return (x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()).flatten(-2)
+
+
+@torch.no_grad()
+def test_the_matrix_of_retention_is_its_formula():
+    mixer, x = build({"kind": "retention", "heads": 2}, 8), signal(12, 8)
+    q, k, _ = mixer.qkv(x).chunk(3, -1)
+    place = torch.arange(12)
+    for head, decay in enumerate([1 - 2**-5, 1 - 2**-6]):
+        of = slice(4 * head, 4 * head + 4)
+        scores = rotate(q[:, of], place) @ rotate(k[:, of], place).T / 2
+        apart = place[:, None] - place
+        expected = (scores * decay ** apart.clamp(min=0)).tril()
+        close(value_matrix(mixer, x)[:, 4 * head, :, 4 * head], expected, 1e-5)
 
 
 @torch.no_grad()
@@ -531,8 +579,13 @@ def test_weights_are_positive_and_sum_to_one(config):
 
 
 def test_what_has_no_such_matrix_says_so():
-    with pytest.raises(ConfigError, match="no such matrix"):
+    with pytest.raises(ConfigError, match="take mixing_matrix"):
         value_matrix(build({"kind": "pooling"}), signal(5, C))
+    for kind in ("dual_selection", "hidden_state"):
+        with pytest.raises(ConfigError, match="mixes none linearly"):
+            value_matrix(build(kind), signal(5, C))
+    with pytest.raises(ConfigError, match="take value_matrix"):
+        mixing_matrix(build("gla"), 5, C)
     with pytest.raises(ConfigError, match="at most 4096"):
         value_matrix(build({"kind": "attention"}), signal(500, C))
 

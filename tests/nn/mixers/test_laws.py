@@ -184,6 +184,21 @@ def test_no_output_depends_on_the_future(config):
             assert (before[:, t:] - after[:, t:]).abs().max() > 1e-3
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("config", STREAMED)
+def test_loud_tokens_are_causal_and_stream_too(config):
+    """Scores of thousands and more, in float64: a softmax of such would otherwise show how a score was rounded."""
+    mixer, x = build(config).double(), 300 * torch.randn(1, LENGTH, CHANNELS).double()
+    whole = mixer(x)
+    near = {"atol": 1e-5 * whole.abs().max().item(), "rtol": 0}
+    assert whole.isfinite().all()
+    for t in (1, 15, 30):
+        changed = x.clone()
+        changed[:, t:] += 300 * torch.randn(1, LENGTH - t, CHANNELS)
+        torch.testing.assert_close(mixer(changed)[:, :t], whole[:, :t], **near)
+        torch.testing.assert_close(stream(mixer, x, [t, t + 5]), whole, **near)
+
+
 @pytest.mark.parametrize("config", STREAMED)
 def test_state_keeps_its_shape_and_begins_at_zero(config):
     mixer = build(config)
@@ -191,6 +206,38 @@ def test_state_keeps_its_shape_and_begins_at_zero(config):
     _, after = mixer.step(torch.randn(3, 2, CHANNELS), state)
     assert {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in after.items()}
     assert all(len(v) == 3 and not v.any() for v in state.values())
+
+
+@pytest.mark.parametrize("config", STREAMED)
+def test_a_block_without_tokens_changes_nothing(config):
+    mixer, x = build(config), torch.randn(2, 9, CHANNELS)
+    with torch.no_grad():
+        assert mixer(x[:, :0]).shape == (2, 0, CHANNELS)
+        _, state = mixer.step(x[:, :5], mixer.initial_state(2))
+        y, same = mixer.step(x[:, :0], state)
+        assert y.shape == (2, 0, CHANNELS)
+        assert same.keys() == state.keys()
+        assert all(same[name].equal(state[name]) for name in state)
+        torch.testing.assert_close(mixer.step(x[:, 5:], same)[0], mixer(x)[:, 5:], atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("config", [c for c, _ in cases()], ids=lambda c: " ".join(map(str, c.values())))
+def test_a_grid_of_a_rank_it_does_not_state_is_an_error_that_names_those_it_does(config):
+    mixer = build(config)
+    for grid in GRIDS.values():
+        if len(grid) not in mixer.grid_ranks:
+            with pytest.raises(ConfigError, match=f"a grid of rank {mixer.grid_ranks[0]}.*, not of shape"):
+                mixer(torch.randn(1, *grid, CHANNELS))
+    with pytest.raises(ConfigError, match="a grid of rank"):
+        mixer(torch.randn(1, CHANNELS))
+
+
+@pytest.mark.parametrize("config", STREAMED)
+def test_a_state_of_another_batch_is_an_error(config):
+    mixer = build(config)
+    if state := mixer.initial_state(2):
+        with pytest.raises(ConfigError, match="is of 2 items, the tokens are of 1"):
+            mixer.step(torch.randn(1, 3, CHANNELS), state)
 
 
 @pytest.mark.parametrize("config", [*CENTRED, *SIZED], ids=lambda c: " ".join(map(str, c.values())))

@@ -28,13 +28,17 @@ class ChannelMixer(torch.nn.Module):
         return self(x), {}
 
 
+MOST = 1024  # times as many hidden channels as channels
 CHANNELS: Registry[ChannelMixer] = Registry("channel mixer")
 
 
 def hidden_channels(channels: int, expansion: float) -> int:
-    """`expansion` times `channels`, rounded. Raises ConfigError where that is none."""
-    if isinstance(expansion, bool) or not isinstance(expansion, int | float) or not channels * expansion >= 1:
-        raise ConfigError(f"expansion is {expansion!r}, but must be a number that leaves at least one of {channels} channels")
+    """`expansion` times `channels`, rounded. Raises ConfigError where that is none, or more than MOST times as many."""
+    if isinstance(expansion, bool) or not isinstance(expansion, int | float):
+        raise ConfigError(f"expansion is {expansion!r}, but must be a number")
+    if not channels * expansion >= 1 or expansion > MOST:
+        told = f"must be at most {MOST} and leave at least one of {channels} channels"
+        raise ConfigError(f"expansion is {expansion!r}, but {told}")
     return round(channels * expansion)
 
 

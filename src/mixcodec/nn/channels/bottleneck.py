@@ -42,9 +42,9 @@ class Bottleneck(ChannelMixer):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.channel(x)
         if torch.compiler.is_compiling():
-            return self.force(self.quantizer.vectors_to_codes(y))
+            return self.force(self.quantizer.vectors_to_codes(y)).to(x.dtype)
         quantized = self.quantizer(y.reshape(1, -1, y.shape[-1]))
-        return with_loss(quantized.vectors, self.weight * quantized.loss).view_as(y)
+        return with_loss(quantized.vectors, self.weight * quantized.loss).view_as(y).to(x.dtype)
 
     def codes(self, x: torch.Tensor) -> torch.Tensor:
         """Codes (..., K) of tokens x (..., C)."""

@@ -21,7 +21,7 @@ class Glu(ChannelMixer):
 
     def __init__(self, channels: int, expansion: float = 8 / 3, gate: str = "gelu", bias: bool = True) -> None:
         super().__init__()
-        if gate not in GATES:
+        if not isinstance(gate, str) or gate not in GATES:
             raise ConfigError(f"channel mixer 'glu' has no gate {gate!r}: {nearest(str(gate), list(GATES))}")
         hidden = hidden_channels(channels, expansion)
         self.gate = gate

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.channels.base import CHANNELS, ChannelMixer, hidden_channels
+from mixcodec.nn.contract import Checked
 from mixcodec.nn.mixers.base import kernel_size, ranks
 from mixcodec.nn.mixers.branches import Edges
 from mixcodec.nn.mixers.parts import Depthwise
@@ -12,7 +13,7 @@ from mixcodec.nn.state import State
 from mixcodec.registry import whole_number
 
 
-class LocalChannel(ChannelMixer):
+class LocalChannel(Checked, ChannelMixer):
     """A channel mixer with one convolution, causal along time or centred on a grid; its state is the convolution's."""
 
     convolution: Depthwise

@@ -5,9 +5,9 @@ import math
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.mixers.attention import FAR
 from mixcodec.nn.mixers.base import MIXERS, Mixer, divides, kernel_size, never_causal, ranks
 from mixcodec.nn.mixers.heads import split_heads
+from mixcodec.nn.mixers.parts import FAR
 from mixcodec.nn.mixers.windows import grid_places, neighbours, pool_grid
 from mixcodec.registry import whole_number
 

@@ -7,12 +7,12 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.mixers.base import MIXERS, Mixer, always_causal, on_a_line
+from mixcodec.nn.mixers.parts import FAR
 from mixcodec.nn.mixers.windows import band, band_size, unband
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number
 
 Look = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, State]
-FAR = -1e4  # a score that leaves no weight
 WHY = "its window is of the tokens before; take 'mixed_span', whose window lies around a token, or 'global_attention'"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from mixcodec.errors import ConfigError
+from mixcodec.nn.contract import Checked
 from mixcodec.nn.state import State
 from mixcodec.registry import Registry, whole_number
 
@@ -16,19 +17,20 @@ FORM = ("causal", "rank")
 """What every kind can be asked for, whether its constructor takes it or its one form already has it."""
 
 
-class Mixer(torch.nn.Module):
+class Mixer(Checked, torch.nn.Module):
     """Mixes tokens of (B, *grid, C) and keeps the shape.
 
     A mixer states `causal` and the `grid_ranks` that it serves (1 for audio, 2 for images, 3 for video). A causal one
     is defined by `initial_state` and `step`, and its `forward` is `step` from the initial state, so streaming equals
-    offline by construction. One that is not causal overrides `forward`.
+    offline by construction. One that is not causal overrides `forward`. Both are checked: see `Checked`.
     """
 
     causal: bool
     grid_ranks: tuple[int, ...]
     growth: str = "linear"  # of its cost with the number of tokens: one of GROWTHS
     linear: bool = False  # a linear map of x, plus perhaps a bias: see `matrix.py`
-    values: str | None = None  # the layer whose last C outputs are values that it mixes linearly: see `matrix.py`
+    values: str | None = None  # the layer whose last outputs are values that it mixes linearly: see `matrix.py`
+    mixed: str = "out"  # the layer that is given the mixed values
     one_form: str = "it has been written so"  # why there is no other form, where its constructor doesn't take `causal`
 
     def initial_state(self, batch: int) -> State:

@@ -2,10 +2,11 @@
 
 import torch
 
-from mixcodec.nn.mixers.attention import FAR, rotate_places
+from mixcodec.nn.mixers.attention import rotate_places
 from mixcodec.nn.mixers.base import MIXERS, TwoForms, ranks
 from mixcodec.nn.mixers.global_attention import rotary_heads
 from mixcodec.nn.mixers.heads import split_heads
+from mixcodec.nn.mixers.parts import FAR
 from mixcodec.nn.mixers.windows import Groups, latest, merge, neighbours, partition, window_places
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number

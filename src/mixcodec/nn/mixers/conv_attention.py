@@ -2,9 +2,9 @@
 
 import torch
 
-from mixcodec.nn.mixers.attention import FAR
 from mixcodec.nn.mixers.base import MIXERS, TwoForms, divides, kernel_size, ranks
 from mixcodec.nn.mixers.heads import split_heads
+from mixcodec.nn.mixers.parts import FAR
 from mixcodec.nn.mixers.windows import neighbours
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number

@@ -3,8 +3,9 @@
 import torch
 
 from mixcodec.errors import ConfigError
-from mixcodec.nn.mixers.attention import FAR, Attention
+from mixcodec.nn.mixers.attention import Attention
 from mixcodec.nn.mixers.base import MIXERS, Mixer, ranks
+from mixcodec.nn.mixers.parts import FAR
 from mixcodec.nn.mixers.windows import unband
 from mixcodec.nn.state import State
 from mixcodec.registry import nearest, whole_number
@@ -34,7 +35,7 @@ class DecayAttention(Attention):
         rank: int = 1,
     ) -> None:
         super().__init__(channels, heads, window)
-        if mask not in MASKS:
+        if not isinstance(mask, str) or mask not in MASKS:
             raise ConfigError(f"mixer 'decay_attention' has no mask {mask!r}: {nearest(str(mask), MASKS)}")
         if not causal and mask == "elementwise":
             raise ConfigError("mixer 'decay_attention': mask 'elementwise' has no end without a window: take 'gaussian'")

@@ -24,12 +24,16 @@ class Gla(TwoForms):
     Yang et al., 2023, Gated Linear Attention Transformers with Hardware-Efficient Training (in speech: Lemerle et al., 2024,
     Lina-Speech). Queries and keys have C / 2 channels; the gates come from a `bottleneck` of a few channels and lie between
     exp(-5) and 1; heads are normed and gated by SiLU. (B, T, C), causal; or (B, *grid, C) of any rank from both ends, a
-    plane row by row, with the same gates both ways. Cost per token: 4 * C^2 + 1.5 * C * bottleneck and C^2 / heads (from
-    both ends twice that). State: `memory` (heads, C / 2 / heads, C / heads).
+    plane row by row, with the same gates both ways. Cost per token: 4 * C^2 + 1.5 * C * bottleneck, C^2 / heads, and
+    1.5 * Q * C among the Q = min(T, 16) tokens of a chunk (from both ends twice the last two). State: `memory` (heads, C / 2 /
+    heads, C / heads).
     """
+
+    values, mixed = "qkv", "read"
 
     def __init__(self, channels: int, heads: int = 4, bottleneck: int = 16, causal: bool = True) -> None:
         super().__init__()
+        whole_number("mixer 'gla': heads", heads)
         divides("gla", channels, 2 * heads, "twice the heads")
         whole_number("mixer 'gla': bottleneck", bottleneck)
         self.causal, self.grid_ranks = causal, (1,) if causal else (1, 2, 3)
@@ -38,6 +42,7 @@ class Gla(TwoForms):
         self.forget = torch.nn.Sequential(
             torch.nn.Linear(channels, bottleneck, bias=False), torch.nn.Linear(bottleneck, channels // 2)
         )
+        self.read = torch.nn.Identity()
         self.gate = torch.nn.Linear(channels, channels, bias=False)
         self.norm = torch.nn.Parameter(torch.ones(channels))
         self.out = torch.nn.Linear(channels, channels, bias=False)
@@ -57,4 +62,4 @@ class Gla(TwoForms):
             state = {"memory": memory}
         else:
             y = both_ways(*self.recurrence(x.flatten(1, -2)))
-        return self.out(head_norm(y, self.norm).reshape(x.shape) * F.silu(self.gate(x))), state
+        return self.out(head_norm(self.read(y), self.norm).reshape(x.shape) * F.silu(self.gate(x))), state

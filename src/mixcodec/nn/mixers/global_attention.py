@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
-from mixcodec.nn.mixers.attention import FAR, Attention, rotate_places
+from mixcodec.nn.mixers.attention import Attention, rotate_places
 from mixcodec.nn.mixers.base import MIXERS, Mixer, divides, never_causal, ranks
 from mixcodec.nn.mixers.heads import split_heads
+from mixcodec.nn.mixers.parts import FAR
 from mixcodec.nn.mixers.windows import grid_places, merge, partition, window_places
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number
@@ -93,6 +94,8 @@ class MixedSpan(Attention):
     ) -> None:
         whole_number("mixer 'mixed_span': window", window)
         whole_number("mixer 'mixed_span': span", span, window)
+        if not isinstance(far, list | tuple):
+            raise ConfigError(f"mixer 'mixed_span': far is {far!r}, but must be a list of layers, such as [0, -1]")
         for place in far:
             whole_number("mixer 'mixed_span': far", place, -layers, layers - 1)
         looks_far = any(place % layers == layer for place in far)

@@ -20,10 +20,12 @@ class Hydra(Mixer):
     Hwang et al., 2024, Hydra: Bidirectional State Space Models Through Generalized Matrix Mixers. Both directions share all
     but their time steps; the shifts leave the diagonal free, so that a token's own part is not counted twice but learned,
     as D and a linear map of the token. (B, *grid, C) of any rank, a plane read row by row. Cost per token: about
-    3 * expansion * C^2 + 4 * expansion * C * states.
+    3 * expansion * C^2 + 4 * expansion * C * states, and 2 * Q * (heads * states + expansion * C) among the Q = min(N, 64)
+    tokens of a chunk.
     """
 
     grid_ranks = (1, 2, 3)
+    values, mixed = "written", "read"
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Hydra(Mixer):
         self.sizes = [self.hidden, self.hidden + 2 * states, 2 * heads]
         self.up = torch.nn.Linear(channels, sum(self.sizes), bias=False)
         self.convolution = Depthwise(self.sizes[1], kernel, False, bias=True)
+        self.written, self.read = torch.nn.Identity(), torch.nn.Identity()
         self.pace_bias = torch.nn.Parameter(step_bias(heads))
         self.log_rate = torch.nn.Parameter(torch.linspace(1, 16, heads).log())
         self.diagonal = torch.nn.Linear(self.hidden, heads, bias=False)
@@ -61,7 +64,7 @@ class Hydra(Mixer):
         diagonal = (self.diagonal(u) + self.skip)[..., None]
         pace = wide(F.softplus(pace.unflatten(-1, (2, -1)) + self.pace_bias))[..., None]
         key, query = (part[:, :, None].expand(-1, -1, self.heads, -1) for part in (key, query))
-        return gate, (query, key, split_heads(u, self.heads), pace, diagonal)
+        return gate, (query, key, split_heads(self.written(u), self.heads), pace, diagonal)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         tokens = x.flatten(1, -2)
@@ -76,5 +79,5 @@ class Hydra(Mixer):
                 sequence = [part.flip(1) for part in sequence]
             past = F.pad(matrix_scan(*sequence, start)[0], [0, 0, 0, 0, 1, 0])[:, :-1]  # type: ignore[call-arg]
             y = y + (past.flip(1) if direction else past)
-        y = y.flatten(-2).to(x.dtype) * F.silu(gate)
+        y = self.read(y).flatten(-2).to(x.dtype) * F.silu(gate)
         return self.down(head_norm(y[..., None, :], self.norm)).reshape(x.shape)

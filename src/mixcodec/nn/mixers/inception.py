@@ -10,7 +10,7 @@ from mixcodec.nn.mixers.heads import split_heads
 from mixcodec.nn.mixers.parts import Depthwise, Maximum
 from mixcodec.nn.mixers.pooling import POOL, Pooling
 from mixcodec.nn.state import State, inside, scoped
-from mixcodec.registry import whole_number
+from mixcodec.registry import share, whole_number
 
 
 def attend_pooled(attention: Attention, x: torch.Tensor, pool: int) -> torch.Tensor:
@@ -34,7 +34,10 @@ class Inception(TwoForms):
     share of the channels grows over the layers of a stack from `low_first` to `low_last`, as the stack says which `layer` of how
     many it is. (B, *grid, C) of `rank` 1 or 2: attention of all means of `pool` tokens an axis, quadratic in their number.
     Causal along time: the mean of the last `pool` tokens, attention over a `window` of them. Cost per token: about
-    4 * C^2 and the attention's. State: what each part keeps.
+    (3 - 3 * l + 5 * l^2) * C^2 + (3 - 2 * l) * C * kernel^rank + 2 * window * l * C with a low share l (not causal: 5 * l^2
+    is l^2 + 4 * l^2 / pool^rank, and the last part 2 * l * C * means / pool^rank). State: the last kernel - 1 tokens of the
+    maximum and of both convolutions, pool - 1 of the mean, the attention's keys and values of `window` tokens, and which are
+    real.
     """
 
     def __init__(
@@ -58,9 +61,10 @@ class Inception(TwoForms):
         whole_number("mixer 'inception': heads", heads)
         self.causal, self.pool = causal, pool
         self.growth = "linear" if causal else "quadratic"
-        share = low_first + (low_last - low_first) * layer / max(1, layers - 1)
-        attended = max(1, round(share * channels / (2 * heads))) * 2 * heads
-        if not 0 < low_first <= low_last < 1 or not 0 < attended < channels - 1 or (channels - attended) % 2:
+        first, last = share("mixer 'inception': low_first", low_first), share("mixer 'inception': low_last", low_last)
+        low = first + (last - first) * layer / max(1, layers - 1)
+        attended = max(1, round(low * channels / (2 * heads))) * 2 * heads
+        if first > last or not 0 < attended < channels - 1 or (channels - attended) % 2:
             raise ConfigError(
                 f"mixer 'inception': of {channels} channels {attended} would go to {heads} heads, the others in two halves: "
                 "set low_first <= low_last between 0 and 1, and heads so that this is possible"

@@ -60,8 +60,9 @@ class LinearAttention(NormedLinear):
     """Attention with the weights f(q) . f(k), f = elu + 1, in place of exp(q . k); they are positive and sum to one.
 
     Katharopoulos et al., 2020, Transformers are RNNs: Fast Autoregressive Transformers with Linear Attention. (B, T, C),
-    causal, or (B, *grid, C) of any rank with every token seeing all. Cost per token: 4 * C^2 and 2 * C^2 / heads. State:
-    `memory` (heads, C / heads, C / heads + 1). It never forgets (`generalised_linear` and `gla` do).
+    causal, or (B, *grid, C) of any rank with every token seeing all. Cost per token: 4 * C^2 and 2 * C^2 / heads;
+    causal also 2 * Q * C among the Q = min(T, 64) tokens of a chunk. State: `memory` (heads, C / heads, C / heads + 1). It never
+    forgets (`generalised_linear` and `gla` do).
     """
 
     values = "qkv"
@@ -82,8 +83,9 @@ class SimplifiedLinear(NormedLinear):
 
     Wang et al., 2025, LiT: Delving into a Simplified Linear Diffusion Transformer for Image Generation. Few heads cost more
     arithmetic and no more time; the convolution gives the detail that weights of low rank blur. (B, *grid, C), causal along
-    time or centred on a grid of `rank` 1 or 2. Cost per token: 4 * C^2, 2 * C^2 / heads and C * kernel^rank. State: `memory`
-    (heads, C / heads, C / heads + 1) and the last kernel - 1 values.
+    time or centred on a grid of `rank` 1 or 2. Cost per token: 4 * C^2, 2 * C^2 / heads and C * kernel^rank; causal
+    also 2 * Q * C among the Q = min(T, 64) tokens of a chunk. State: `memory` (heads, C / heads, C / heads + 1) and the last
+    kernel - 1 values.
     """
 
     values = "qkv"
@@ -132,7 +134,8 @@ class GeneralisedLinear(NormedLinear):
     order there; A is taken as low-rank, A_ij = F(x_i) . G(x_j), and a perceptron before each projection learns q F and k G
     (`bend`, f = elu + 1; the authors' expansion is 1). Causal along time: the same, normalised so far, and with a gate a head,
     a_t = sigmoid(linear(x_t))^(1/16): the recurrence that it comes from. Cost per token: (4 + 4 * expansion) * C^2 and
-    2 * C^2 / heads. State: `memory` (heads, C / heads, C / heads + 1).
+    2 * C^2 / heads; causal also 2 * Q * C among the Q = min(T, 64) tokens of a chunk. State: `memory` (heads, C / heads,
+    C / heads + 1).
     """
 
     values = "value"

@@ -3,11 +3,11 @@
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.mixers.attention import FAR, rotate_places
+from mixcodec.nn.mixers.attention import rotate_places
 from mixcodec.nn.mixers.base import MIXERS, Mixer, always_causal, kernel_size, on_a_line
 from mixcodec.nn.mixers.global_attention import rotary_heads
 from mixcodec.nn.mixers.heads import split_heads
-from mixcodec.nn.mixers.parts import Depthwise
+from mixcodec.nn.mixers.parts import FAR, Depthwise
 from mixcodec.nn.mixers.scan import scan, wide
 from mixcodec.nn.mixers.windows import Groups, window_places
 from mixcodec.nn.state import State

@@ -1,5 +1,7 @@
 """The matrix view of mixers: what a linear one does is one matrix; an attention's is one for every signal."""
 
+from typing import cast
+
 import torch
 
 from mixcodec.errors import ConfigError
@@ -15,7 +17,9 @@ def mixing_matrix(mixer: Mixer, grid: int | tuple[int, ...], channels: int) -> t
     by sending in unit impulses. Raises ConfigError for a mixer that is not linear.
     """
     if not mixer.linear:
-        raise ConfigError(f"{type(mixer).__name__} is not linear: what it does to a token depends on others, so it has no matrix")
+        told = "the weights of its values come from the signal; take value_matrix, which shows them for one"
+        told = told if mixer.values else "nor does it mix values with weights of their own, so it has no matrix"
+        raise ConfigError(f"{type(mixer).__name__} is not linear: {told}")
     shape = (*((grid,) if isinstance(grid, int) else grid), channels)
     size = torch.Size(shape).numel()
     if size > MOST:
@@ -28,34 +32,42 @@ def mixing_matrix(mixer: Mixer, grid: int | tuple[int, ...], channels: int) -> t
 
 
 def value_matrix(mixer: Mixer, x: torch.Tensor) -> torch.Tensor:
-    """M (*grid, C, *grid, C): how a mixer whose weights come from x (*grid, C) mixes its values, before its last layer `out`.
+    """M (*grid, V, *grid, V): how a mixer whose weights come from x (*grid, C) mixes its values of V channels.
 
-    With v the values of x and v0 what is added without them, out(M v + v0) is the mixer's output of x. For attention M is
-    the matrix of its weights, one for every head's channels. Raises ConfigError for a mixer that states no `values`.
+    With v the values of x and v0 what is added without them, M v + v0 is what the layer `mixed` is given: the last one, `out`,
+    or, before norm and gate, a place that is named so. For attention M is the matrix of its weights, one for every head's
+    channels; for a recurrence what is left at a token of the one before it. Raises ConfigError for a mixer that states no
+    `values`, and where M would be too large.
     """
     if not mixer.values:
-        raise ConfigError(
-            f"{type(mixer).__name__} doesn't mix values linearly with weights of their own, so it has no such matrix"
-        )
-    if x.numel() > MOST:
-        raise ConfigError(f"the matrix of {x.numel()} numbers would be too large: take at most {MOST}")
-    size, channels = x.numel(), x.shape[-1]
-    impulses = torch.cat([torch.zeros(1, size), torch.eye(size)]).to(x).reshape(size + 1, -1, channels)
+        told = "take mixing_matrix" if mixer.linear else "it mixes none linearly with weights of their own"
+        raise ConfigError(f"{type(mixer).__name__} has no matrix of values: {told}")
+    size = _mixed(mixer, x[None]).numel()
+    if size > MOST:
+        raise ConfigError(f"the matrix of {size} numbers would be too large: take at most {MOST}")
+    impulses = torch.cat([torch.zeros(1, size), torch.eye(size)]).to(x)
+    response = _mixed(mixer, x.expand(size + 1, *x.shape), impulses).reshape(size + 1, size)
+    shape = (*x.shape[:-1], size // x.shape[:-1].numel())
+    return (response[1:] - response[:1]).T.reshape(*shape, *shape)
+
+
+def _mixed(mixer: Mixer, x: torch.Tensor, values: torch.Tensor | None = None) -> torch.Tensor:
+    """What a mixer's layer `mixed` is given of x (B, *grid, C), if given with these `values` (B, N) in place of its own."""
     seen: list[torch.Tensor] = []
 
     def replace(part: torch.nn.Module, args: tuple[torch.Tensor, ...], y: torch.Tensor) -> torch.Tensor:
-        return torch.cat([y[..., :-channels], impulses.reshape(*y.shape[:-1], channels)], -1)
+        own = y if values is None else values.reshape(*y.shape[:-1], -1)
+        return torch.cat([y[..., : -own.shape[-1]], own], -1)
 
     def keep(part: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
         seen.append(args[0])
 
-    hooks = [mixer.get_submodule(mixer.values).register_forward_hook(replace)]
-    hooks.append(mixer.get_submodule("out").register_forward_pre_hook(keep))
+    hooks = [mixer.get_submodule(cast(str, mixer.values)).register_forward_hook(replace)]
+    hooks.append(mixer.get_submodule(mixer.mixed).register_forward_pre_hook(keep))
     try:
         with torch.no_grad():
-            mixer(x.expand(size + 1, *x.shape))
+            mixer(x)
     finally:
         for hook in hooks:
             hook.remove()
-    response = seen[-1].reshape(size + 1, size)
-    return (response[1:] - response[:1]).T.reshape(*x.shape, *x.shape)
+    return seen[-1]

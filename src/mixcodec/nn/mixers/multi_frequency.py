@@ -10,6 +10,7 @@ from mixcodec.nn.mixers.branches import GroupBranches
 from mixcodec.nn.mixers.inception import attend_pooled
 from mixcodec.nn.mixers.pooling import Pooling
 from mixcodec.nn.state import State, inside, scoped
+from mixcodec.registry import share as a_share
 from mixcodec.registry import whole_number
 
 
@@ -21,8 +22,9 @@ class MultiFrequency(TwoForms):
     and several branches while it learns (of `kernel` taps, of one, the token itself), which are one kernel. `share` of
     the channels carries the low frequencies. (B, *grid, C) of `rank` 1 or 2: attention of all means of `pool` tokens an
     axis, quadratic in their number; causal along time: the mean of the last `pool` tokens, attention over a `window` of
-    them. Cost per token: 2 * C^2 + 3 * (share * C)^2 + C^2 * kernel^rank / groups, and the attention's. State: what each
-    part keeps.
+    them. Cost per token, L = share * C: 2 * C^2 + 3 * C * L + C^2 * kernel^rank / groups, and the attention's 4 * L^2 +
+    2 * window * L (not causal: (4 * L^2 + 2 * L * means) / pool^rank). State: the last pool - 1 low tokens, the attention's
+    keys and values of `window` tokens, which of both are real, and the convolution's last kernel - 1 inputs.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class MultiFrequency(TwoForms):
         divides("multi_frequency", channels, groups, "groups")
         whole_number("mixer 'multi_frequency': pool", pool, 2, 64)
         whole_number("mixer 'multi_frequency': heads", heads)
-        low = max(1, round(share * channels / (2 * heads))) * 2 * heads
+        low = max(1, round(a_share("mixer 'multi_frequency': share", share) * channels / (2 * heads))) * 2 * heads
         if not 0 < low < channels:
             raise ConfigError(f"mixer 'multi_frequency': share {share} gives {low} of {channels} channels to {heads} heads")
         self.causal, self.pool, self.growth = causal, pool, "linear" if causal else "quadratic"

@@ -33,7 +33,8 @@ class MultiPooling(TwoForms):
     single query, the mean of all tokens' queries: linear in their number. Segments are `segment` tokens long (on each axis),
     neighbours at most kernel // 2 away. (B, *grid, C) of any rank, or causal along time: then the whole goes up to the
     token, each of the past weighed by the mean query when it came, the segment also ends with it, and the neighbours are the
-    last `kernel` tokens. Cost per token: 6 * C^2. State: the mean's and the whole's sums, and the unfinished segment.
+    last `kernel` tokens. Cost per token: 6 * C^2. State: the mean's and the whole's sums, the
+    unfinished segment, and the last kernel - 1 tokens of the neighbours with which of them are real.
     """
 
     def __init__(self, channels: int, heads: int = 4, segment: int = 8, kernel: int = 3, causal: bool = True) -> None:

@@ -3,10 +3,10 @@
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.mixers.attention import FAR, look_back, no_past
+from mixcodec.nn.mixers.attention import look_back, no_past
 from mixcodec.nn.mixers.base import MIXERS, TwoForms, divides, ranks
 from mixcodec.nn.mixers.heads import split_heads
-from mixcodec.nn.mixers.parts import Depthwise, Mean
+from mixcodec.nn.mixers.parts import FAR, Depthwise, Mean
 from mixcodec.nn.mixers.windows import band, merge, partition, unband, window_places
 from mixcodec.nn.state import State, inside, scoped
 from mixcodec.registry import whole_number

@@ -10,7 +10,7 @@ from mixcodec.nn.state import State
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 MAXIMUM = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
-FAR = -1e4  # less than any token
+FAR = -1e30  # less than any token or score, and within float32 and bfloat16
 
 
 class Depthwise(torch.nn.Module):

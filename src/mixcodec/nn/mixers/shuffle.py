@@ -3,8 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.mixers.attention import FAR
 from mixcodec.nn.mixers.base import MIXERS, Mixer, divides, never_causal
+from mixcodec.nn.mixers.parts import FAR
 from mixcodec.nn.mixers.windows import partition
 from mixcodec.registry import whole_number
 

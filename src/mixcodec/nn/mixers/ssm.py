@@ -37,6 +37,7 @@ class Ssm(Mixer):
 
     causal = True
     grid_ranks = (1,)
+    values, mixed = "written", "read"
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Ssm(Mixer):
         self.sizes = [rank, states, states]
         self.up = torch.nn.Linear(channels, 2 * self.hidden, bias=False)
         self.convolution = Depthwise(self.hidden, kernel, bias=True)
+        self.written, self.read = torch.nn.Identity(), torch.nn.Identity()
         self.select = torch.nn.Linear(self.hidden, sum(self.sizes), bias=False)
         self.pace = torch.nn.Linear(rank, self.hidden)
         with torch.no_grad():
@@ -76,11 +78,12 @@ class Ssm(Mixer):
         pace, enter, leave = self.select(u).split(self.sizes, -1)
         pace = wide(F.softplus(self.pace(pace)))[..., None]  # (B, T, hidden, 1)
         rate = -wide(self.log_rate).exp()
+        u = self.written(u)
         memory, read = state["memory"], []
         for d, b, c, v in self.blocks(pace, enter, leave, u):
             states, memory = scan(d * rate, d * b[..., None, :] * v[..., None], memory)
             read.append((states @ wide(c)[..., None])[..., 0].to(x.dtype))
-        y = torch.cat(read, 1) + self.skip * u
+        y = self.read(torch.cat(read, 1) + self.skip * u)
         return self.down(y * F.silu(gate)), {"memory": memory} | scoped("convolution", after)
 
     def blocks(self, *parts: torch.Tensor) -> Iterable[tuple[torch.Tensor, ...]]:
@@ -96,12 +99,13 @@ class Ssd(Mixer):
     Structured State Space Duality (Mamba-2): B is the key and C the query that all heads share, d_t u_t the value, and
     exp(d_t A_h) the decay. Matrix products in place of a scan over every number: faster than `ssm` at the same number of
     states. The convolution runs over u, B and C; the gated output is normed. (B, T, C), causal. Cost per token: about
-    3 * expansion * C^2 + 2 * expansion * C * states. State: `memory` (heads, states, expansion * C / heads), and the
-    convolution's tokens.
+    3 * expansion * C^2 + 2 * expansion * C * states, and Q * (heads * states + expansion * C) among the Q = min(T, 64)
+    tokens of a chunk. State: `memory` (heads, states, expansion * C / heads), and the convolution's tokens.
     """
 
     causal = True
     grid_ranks = (1,)
+    values, mixed = "written", "read"
 
     def __init__(
         self,
@@ -123,6 +127,7 @@ class Ssd(Mixer):
         self.sizes = [self.hidden, self.hidden + 2 * states, heads]
         self.up = torch.nn.Linear(channels, sum(self.sizes), bias=False)
         self.convolution = Depthwise(self.sizes[1], kernel, bias=True)
+        self.written, self.read = torch.nn.Identity(), torch.nn.Identity()
         self.pace_bias = torch.nn.Parameter(step_bias(heads))
         self.log_rate = torch.nn.Parameter(torch.linspace(1, 16, heads).log())
         self.skip = torch.nn.Parameter(torch.ones(heads))
@@ -137,10 +142,10 @@ class Ssd(Mixer):
         gate, mixed, pace = self.up(x).split(self.sizes, -1)
         mixed, after = self.convolution.step(mixed, inside("convolution", state))
         u, key, query = F.silu(mixed).split([self.hidden, self.states, self.states], -1)
-        u = split_heads(u, self.heads)
+        u = split_heads(self.written(u), self.heads)
         pace = wide(F.softplus(pace + self.pace_bias))[..., None]  # (B, T, heads, 1)
         decay = -wide(self.log_rate).exp()[:, None] * pace
         key, query = (part[:, :, None].expand(-1, -1, self.heads, -1) for part in (key, query))
         y, memory = matrix_scan(query, key, pace * u, decay, state["memory"])
-        y = (y + self.skip[:, None] * u).flatten(-2).to(x.dtype) * F.silu(gate)
+        y = self.read(y + self.skip[:, None] * u).flatten(-2).to(x.dtype) * F.silu(gate)
         return self.down(head_norm(y[..., None, :], self.norm)), {"memory": memory} | scoped("convolution", after)

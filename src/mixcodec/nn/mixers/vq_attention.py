@@ -20,7 +20,8 @@ class VqAttention(TwoForms):
     Lingle, 2023, Transformer-VQ). Queries, keys and the gate come from the token plus a moving average with a learned decay a
     channel, values from the token. Keys are straight through: their gradient is that of a softmax over the codes, so the
     codebook needs no loss of its own. Not causal: all tokens of a grid of `rank` 1 or 2, averages both ways along each axis.
-    Causal: all so far. (B, *grid, C). Cost per token: 5 * C^2 + 4 * codes * C. State: the average, and `memory` (heads,
+    Causal: all so far. (B, *grid, C). Cost per token: 5 * C^2 + 4 * codes * C; causal also
+    Q * (heads * codes + C) among the Q = min(T, 64) tokens of a chunk. State: the average, and `memory` (heads,
     codes, C / heads + 1), the sums of the values of each code and their numbers.
     """
 
