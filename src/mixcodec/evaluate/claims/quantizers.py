@@ -8,7 +8,6 @@ is in both halves: quantizers learn from the first and are measured on the secon
 
 from __future__ import annotations
 
-import copy
 import itertools
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from mixcodec.errors import UsageError
 from mixcodec.evaluate.claims.claim import Claim, command
 from mixcodec.evaluate.claims.features import Speech, batches, codes_of_clips, excerpts, shipped_net, speech_features
 from mixcodec.evaluate.extras import need_package
-from mixcodec.nn.quantizers import QUANTIZERS, Quantizer, Reduced, VqGradient
+from mixcodec.nn.quantizers import QUANTIZERS, Quantizer, Reduced, Residual, VqGradient
 from mixcodec.nn.quantizers.lookup import Lookup
 from mixcodec.nn.quantizers.search import nearest_entries
 
@@ -450,13 +449,15 @@ def _resident() -> tuple[int, int]:
 def merge(speech: Speech, books: int = 8, size: int = 1024) -> Claim:
     """Merged codes in the shallow levels of the shipped codec's own quantizer, without training."""
     base = shipped_net().quantizer
+    assert isinstance(base, Residual)
+    weights = {f"levels.{k}.{name}": t for k, level in enumerate(base.chain) for name, t in level.state_dict().items()}
     whole = torch.cat([clip[: len(clip) // 4 * 4] for clip in speech.held]) + speech.mean
     rows: list[Row] = []
     numbers: dict[str, float] = {}
     for strides in ([1] * books, [2] + [1] * (books - 1), [2, 2] + [1] * (books - 2), [4, 2] + [1] * (books - 2)):
         codebook = {"kind": "vq", "size": size, "dim": 16}
         merged = QUANTIZERS.build({"kind": "merged_residual", "strides": strides, "codebook": codebook}, channels=speech.channels)
-        merged.load_state_dict(copy.deepcopy(base.state_dict()))
+        merged.load_state_dict(weights)
         merged.eval()
         codes = codes_of(merged, whole)
         errors = [error_db(merged, whole, codes[:, :k]) for k in (1, books // 2, books)]
