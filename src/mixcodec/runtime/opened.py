@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 WARM_UP_FRAMES = 128
 """So many frames before what is asked for are decoded along with it. A decoder that reaches back no further (that of speech-16k:
-24 frames of convolution and 50 of attention) gives what it would give after all of the file."""
+24 frames of convolution and 100 of attention) gives what it would give after all of the file."""
 
 
 class OpenedMxc:
