@@ -1,5 +1,6 @@
-"""What teaches the first codebook."""
+"""What a recogniser teaches: the first codebook, and the whole codec."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from mixcodec.errors import ConfigError
 from mixcodec.train import Trainer
+from mixcodec.train.teacher import whisper_weights
 
 TAUGHT = {"kind": "semantic_split", "parallel": False, "codebooks": 4, "codebook": {"size": 16, "dim": 4, "restart_every": 2}}
 
@@ -61,3 +63,24 @@ def test_it_teaches_where_there_is_one(teacher, tiny_recipe, tmp_path: Path, kin
     trainer.run()
     moved = not torch.equal(trainer.net.module.quantizer.head.weight, before)
     assert moved == bool(kind)
+
+
+def test_it_can_listen_to_what_is_decoded(teacher, tiny_recipe, tmp_path: Path) -> None:
+    recipe = tiny_recipe(out=str(tmp_path), loss={"windows": [128], "bands": [10], "recognition": 1.0, "recognition_every": 2})
+    trainer = Trainer(recipe)
+    values = trainer._train_step(torch.from_numpy(trainer.data.train_segments().batch(0, 0)))
+    assert 0.1 < values["recognition"] < 10
+
+
+def test_a_rate_at_which_it_cannot_listen(teacher, tiny_recipe, tmp_path: Path) -> None:
+    codec, data = tiny_recipe().codec, dataclasses.asdict(tiny_recipe().data)
+    changes = {"codec": codec | {"sample_rate": 22050}, "data": data | {"sample_rate": 22050}}
+    with pytest.raises(ConfigError, match=r"loss.recognition: .*22050"):
+        Trainer(tiny_recipe(out=str(tmp_path), loss={"windows": [128], "bands": [10], "recognition": 1.0}, **changes))
+
+
+def test_weights_of_another_format(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "model.bin").write_bytes(b"\x05\0\0\0" + bytes(40))
+    monkeypatch.setenv("MIXCODEC_WHISPER", str(tmp_path))
+    with pytest.raises(ConfigError, match="format 6"):
+        whisper_weights("a test")

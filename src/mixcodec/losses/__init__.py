@@ -4,6 +4,17 @@ from mixcodec.losses.adversarial import discriminator_loss, feature_loss, genera
 from mixcodec.losses.balance import Balancer
 from mixcodec.losses.envelope import Envelope
 from mixcodec.losses.loudness import Loudness
+from mixcodec.losses.recognition import Recognition, WhisperEncoder
 from mixcodec.losses.spectral import Spectral
 
-__all__ = ["Balancer", "Envelope", "Loudness", "Spectral", "discriminator_loss", "feature_loss", "generator_loss"]
+__all__ = [
+    "Balancer",
+    "Envelope",
+    "Loudness",
+    "Recognition",
+    "Spectral",
+    "WhisperEncoder",
+    "discriminator_loss",
+    "feature_loss",
+    "generator_loss",
+]

@@ -16,7 +16,17 @@ from lightning_fabric.strategies import DDPStrategy  # type: ignore[attr-defined
 
 from mixcodec.data import Prefetcher, Segments, open_data
 from mixcodec.errors import ConfigError
-from mixcodec.losses import Balancer, Envelope, Loudness, Spectral, discriminator_loss, feature_loss, generator_loss
+from mixcodec.losses import (
+    Balancer,
+    Envelope,
+    Loudness,
+    Recognition,
+    Spectral,
+    WhisperEncoder,
+    discriminator_loss,
+    feature_loss,
+    generator_loss,
+)
 from mixcodec.losses.discriminators import DISCRIMINATORS
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.processes import mean_over_processes
@@ -25,7 +35,7 @@ from mixcodec.train.checkpoint import load_checkpoint, optimizer_tensors, restor
 from mixcodec.train.log import RunLog
 from mixcodec.train.recipe import Recipe
 from mixcodec.train.teacher import WIDTH as TEACHER_WIDTH
-from mixcodec.train.teacher import WhisperTeacher
+from mixcodec.train.teacher import WhisperTeacher, whisper_weights
 from mixcodec.train.validate import validate
 from mixcodec.train.warm import adopt
 
@@ -90,6 +100,7 @@ class Trainer:
         if recipe.compile:
             self._compile(self.spectral, self.envelope, self.loudness)
         self.balancer = _balancer(recipe).to(self.fabric.device) if recipe.loss.balanced else None
+        self.recognition = _recognition(recipe, self.fabric.device) if recipe.loss.recognition else None
         self.teacher = self._teacher()
         self.step, self.best, self.seconds = 0, math.inf, 0.0
         self.history: list[dict[str, Any]] = []
@@ -213,6 +224,9 @@ class Trainer:
         for name, term in (("envelope", self.envelope), ("loudness", self.loudness)):
             if getattr(weights, name):
                 terms[name] = term(heard, target)
+        if self.recognition:
+            with self.fabric.autocast():
+                terms["recognition"] = self.recognition(heard[:: weights.recognition_every], target[:: weights.recognition_every])
         shares = {name: getattr(weights, name) for name in terms}
         values = {name: term.detach() for name, term in terms.items()}
         values |= {"commitment": commitment.detach(), "usage": usage.detach().min()}
@@ -324,10 +338,19 @@ class Trainer:
 
 def _balancer(recipe: Recipe) -> Balancer:
     loss, adversary = recipe.loss, recipe.adversary
-    weights = {name: getattr(loss, name) for name in ("mel", "magnitude", "complex", "phase", "envelope", "loudness")}
+    weights = {
+        name: getattr(loss, name) for name in ("mel", "magnitude", "complex", "phase", "envelope", "loudness", "recognition")
+    }
     if adversary.begin < recipe.steps:
         weights |= {"generator": adversary.weight, "feature": adversary.feature_weight}
     return Balancer(weights)
+
+
+def _recognition(recipe: Recipe, device: torch.device) -> Recognition:
+    try:
+        return Recognition(WhisperEncoder(whisper_weights("loss.recognition"), recipe.data.sample_rate)).to(device)
+    except ValueError as error:
+        raise ConfigError(f"loss.recognition: {error}") from None
 
 
 def schedule(step: int, recipe: Recipe) -> float:

@@ -34,6 +34,10 @@ class LossConfig:
     """1 - correlation of third-octave envelopes."""
     loudness: float = 0.0
     """Disturbance of perceived loudness."""
+    recognition: float = 0.0
+    """Distance of what Whisper base makes of the wave; needs the packages of [eval-words]."""
+    recognition_every: int = 4
+    """It hears one item of a batch of so many."""
     complex_below: float = 8000
     """Frequency in Hz under which the complex term counts."""
     balanced: bool = False
@@ -162,6 +166,8 @@ class Recipe:
             raise ConfigError(f"teacher.kind is {self.teacher.kind!r}: {nearest(self.teacher.kind, TEACHERS)}")
         if self.teacher.every < 1:
             raise ConfigError(f"teacher.every is {self.teacher.every}, but must be positive")
+        if self.loss.recognition_every < 1:
+            raise ConfigError(f"loss.recognition_every is {self.loss.recognition_every}, but must be positive")
         if self.adversary.every < 1 or self.adversary.crop_seconds <= 0:
             raise ConfigError("adversary.every and adversary.crop_seconds must be positive")
         if min(self.seed, self.usual_codebooks, self.codebooks_from, self.warmup) < 0:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,8 @@ from mixcodec.evaluate.whisper import EXTRA, find_whisper, joined_whisper
 RATE, FRAME_RATE, MOST_SECONDS = 16000, 50, 30
 WIDTH = 512
 """Numbers that Whisper base gives a frame."""
+FLOAT16 = 4
+"""The type's number in CTranslate2's files."""
 
 
 class WhisperTeacher:
@@ -65,3 +69,36 @@ class WhisperTeacher:
         mel = np.stack([self._model.feature_extractor(item[:length])[:, : 2 * frames] for item in items])
         features = torch.from_numpy(np.array(self._model.encode(mel))).float()
         return F.avg_pool1d(features.mT, self.every).mT if self.every > 1 else features
+
+
+def whisper_weights(wanted_by: str) -> dict[str, torch.Tensor]:
+    """The weights of the encoder in Whisper's file, as float16, by the names that they have there.
+
+    The file is of CTranslate2's format 6: a header, then name, shape, type and values of each tensor.
+
+    Raises:
+        MissingPartError: the packages of [eval-words] are not installed.
+        ConfigError: the file is not of that format, or not in float16.
+    """
+    path = (find_whisper(wanted_by) or joined_whisper(wanted_by)) / "model.bin"
+    weights = {}
+    with path.open("rb") as file:
+
+        def read(fields: str) -> tuple[Any, ...]:
+            return struct.unpack(f"<{fields}", file.read(struct.calcsize(f"<{fields}")))
+
+        def text() -> str:
+            return file.read(*read("H")).rstrip(b"\0").decode()
+
+        if read("I") != (6,) or text() != "WhisperSpec":
+            raise ConfigError(f"{wanted_by}: {path} is not a Whisper in CTranslate2's format 6")
+        _, count = read("II")
+        for _ in range(count):
+            name, (rank,) = text(), read("B")
+            *shape, kind, size = read(f"{rank}IBI")
+            values = file.read(size)
+            if name.startswith("encoder/") and shape:
+                if kind != FLOAT16:
+                    raise ConfigError(f"{wanted_by}: {path} holds {name} in another type than float16")
+                weights[name] = torch.from_numpy(np.frombuffer(values, np.float16).reshape(shape).copy())
+    return weights
