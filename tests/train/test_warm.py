@@ -85,8 +85,9 @@ def test_a_residual_becomes_a_taught_one_with_the_same_codes() -> None:
     new.load_state_dict(adopted(new, thrifty.state_dict(), thrifty.config)[0])
 
 
-def test_another_quantizer_is_left_to_be_fitted() -> None:
-    old, new = codec(0), codec(1, quantizer={"kind": "fsq", "levels": [4, 4]})
+@pytest.mark.parametrize("quantizer", [{"kind": "fsq", "levels": [4, 4]}, "fsq"])
+def test_another_quantizer_is_left_to_be_fitted(quantizer: dict[str, object] | str) -> None:
+    old, new = codec(0), codec(1, quantizer=quantizer)
     fresh = copy.deepcopy(new.quantizer.state_dict())
     found, fitted = adopted(new, old.state_dict(), CODEC)
     new.load_state_dict(found)

@@ -76,8 +76,11 @@ def _widened(net: CodecNet, weights: Mapping[str, torch.Tensor], codec: Mapping[
     return layers
 
 
-def _taught(weights: dict[str, torch.Tensor], was: Mapping[str, Any], will_be: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def _taught(
+    weights: dict[str, torch.Tensor], was: Mapping[str, Any] | str, will_be: Mapping[str, Any] | str
+) -> dict[str, torch.Tensor]:
     """The codebooks of a `residual` under the names that a `semantic_split` has for them, if that is what will be."""
+    was, will_be = ({"kind": part} if isinstance(part, str) else part for part in (was, will_be))
     if was["kind"] != "residual" or will_be["kind"] != "semantic_split" or will_be.get("parallel", True):
         return weights
     renamed = {}
