@@ -13,19 +13,17 @@ import contextlib
 import ctypes
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 import tyro
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from mixcodec.errors import ConfigError
 from mixcodec.evaluate.claims.claim import Claim, command
-from mixcodec.nn.mixers import MIXERS, Mixer
+from mixcodec.nn.mixers import MIXERS, Mixer, cost
 from mixcodec.nn.mixers.scan import matrix_scan, scan
 from mixcodec.nn.mixers.ssm import BLOCK, step_bias
 
@@ -35,8 +33,6 @@ EXPONENTS = {"linear": (0.9, 1.1), "n log n": (0.9, 1.1), "quadratic": (1.5, 2.1
 
 SLOWER = 0.3
 """How much higher the exponent of the time may be: numbers that no longer fit into a cache take longer, each of them."""
-
-PRODUCTS = (torch.ops.aten._scaled_dot_product_flash_attention_for_cpu,)
 
 
 class Form(NamedTuple):
@@ -72,47 +68,6 @@ def forms(kinds: Sequence[str] | None = None) -> list[Form]:
             if mixer.causal == causal and 1 in mixer.grid_ranks:
                 found.append(Form(kind, causal))
     return found
-
-
-# Arithmetic ----------------------------------------------------------------------------------------------------------
-
-
-class Work(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts, inside `with`, multiplications and additions of products and numbers written by everything else.
-
-    Exact and the same on every machine; a Fourier transform of n numbers counts as n, so its log n is not seen.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.total: int = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        packet = func.overloadpacket
-        if packet in PRODUCTS:
-            query, key = args[0], args[1]
-            self.total += 4 * query.numel() * key.shape[-2]
-        elif packet in flop_registry:
-            self.total += flop_registry[packet](*args, **(kwargs or {}), out_val=out)
-        given = {t.untyped_storage().data_ptr() for t in _tensors(args)}
-        self.total += sum(t.numel() for t in _tensors(out) if t.untyped_storage().data_ptr() not in given)
-        return out
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _tensors(part)
-
-
-def work(run: Callable[[], Any]) -> int:
-    """What `run` computes, in numbers written and operations of products."""
-    with torch.no_grad(), Work() as counter:
-        run()
-    return int(counter.total)
 
 
 # Time ----------------------------------------------------------------------------------------------------------------
@@ -166,7 +121,8 @@ def exponent(lengths: Sequence[int], costs: Sequence[float]) -> float:
 def growth(channels: int = 32, lengths: Sequence[int] = LENGTHS, kinds: Sequence[str] | None = None, most: float = 0.5) -> Claim:
     """Cost against length, of every form of every kind, beside what the kind declares.
 
-    A form stops before a length at which it would take more than `most` seconds.
+    A form stops before a length at which it would take more than `most` seconds. Operations and state are as
+    `mixcodec.nn.mixers.cost` counts them.
     """
     rows: list[list[str | float]] = []
     numbers: dict[str, float] = {}
@@ -174,14 +130,15 @@ def growth(channels: int = 32, lengths: Sequence[int] = LENGTHS, kinds: Sequence
     slower: list[str] = []
     for form in forms(kinds):
         times: list[float] = []
-        works: list[int] = []
+        works: list[float] = []
         declared = form.build(channels, lengths[0]).growth
         for n in lengths:
             if times and times[-1] * (n / lengths[len(times) - 1]) ** (2 if declared == "quadratic" else 1) > most:
                 break
             mixer, x = form.build(channels, n), torch.randn(1, n, channels)
             times.append(seconds(lambda mixer=mixer, x=x: mixer(x)))  # type: ignore[misc]
-            works.append(work(lambda mixer=mixer, x=x: mixer(x)))  # type: ignore[misc]
+            spent = cost(mixer, channels, (n,))
+            works.append(spent.operations * n)
         measured = lengths[: len(times)]
         p, q = exponent(measured, times), exponent(measured, works)
         name = f"{form.kind} {'causal' if form.causal else 'centred'}"
@@ -193,7 +150,7 @@ def growth(channels: int = 32, lengths: Sequence[int] = LENGTHS, kinds: Sequence
             slower.append(f"{name} ({p:.2f})")
         shown = ["n log n" if declared == "n log n" else f"{q:.2f}" if works[-1] else "none", f"{p:.2f}", f"{measured[-1]:,}"]
         rows.append([form.kind, "causal" if form.causal else "centred", declared, *shown])
-        rows[-1] += [1e3 * times[0], 1e3 * times[-1]]
+        rows[-1] += [f"{works[0] / lengths[0]:,.0f}", f"{spent.state:,}" if form.causal else "–", 1e3 * times[0], 1e3 * times[-1]]
     verdict = f"The arithmetic of {len(rows) - len(wrong)} of {len(rows)} forms grows as their kind declares."
     if wrong:
         verdict += f" It does not of {', '.join(wrong)}."
@@ -208,6 +165,8 @@ def growth(channels: int = 32, lengths: Sequence[int] = LENGTHS, kinds: Sequence
         "exponent, arithmetic",
         "exponent, time",
         "up to tokens",
+        f"operations a token at {lengths[0]}",
+        "numbers of state",
         f"ms at {lengths[0]}",
         "ms at the end",
     ]

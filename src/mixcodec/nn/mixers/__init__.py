@@ -9,6 +9,7 @@ from mixcodec.nn.mixers.conformer import Conformer
 from mixcodec.nn.mixers.conv_attention import ConvAttention
 from mixcodec.nn.mixers.convolution import Convolution
 from mixcodec.nn.mixers.cosine import Dct
+from mixcodec.nn.mixers.cost import Cost, cost
 from mixcodec.nn.mixers.decay_attention import DecayAttention
 from mixcodec.nn.mixers.dual_selection import DualSelection
 from mixcodec.nn.mixers.dual_token import DualToken
@@ -57,6 +58,7 @@ __all__ = [
     "Conformer",
     "ConvAttention",
     "Convolution",
+    "Cost",
     "Dct",
     "DecayAttention",
     "DualSelection",
@@ -101,6 +103,7 @@ __all__ = [
     "Ssm",
     "VqAttention",
     "Wavelet",
+    "cost",
     "mixing_matrix",
     "value_matrix",
 ]
