@@ -30,14 +30,14 @@ def cost(mixer: Mixer, channels: int, grid: tuple[int, ...] = (256,)) -> Cost:
     return Cost(work(lambda: mixer(x)) / (x.numel() / channels), state)
 
 
-class Work(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Work(TorchDispatchMode):
     """Counts, inside `with`, multiplications and additions of products and numbers written by everything else.
 
     Exact and the same on every machine; a Fourier transform of n numbers counts as n, so its log n is not seen.
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.total: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
