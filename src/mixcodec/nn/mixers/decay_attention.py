@@ -74,10 +74,11 @@ class DecayAttention(Attention):
             return super().forward(x)
         places = grid_places(x.shape[1:-1]).to(x.device)
         q, k, v = (self._split(part) for part in self.qkv(x.flatten(1, -2)).chunk(3, -1))
+        table = self.decay(places.square().sum(-1).float()).unflatten(1, x.shape[1:-1])  # (H, *grid): of what lies so far apart
         every, parts = torch.zeros((), device=x.device), []
         for some, at in self._together(q, places):
-            square = (at[:, None] - places[None]).square().sum(-1).float()
-            parts.append(self._attend(some, k, v, self.decay(square), every))
+            apart = (at[:, None] - places[None]).abs().unbind(-1)
+            parts.append(self._attend(some, k, v, table[(slice(None), *apart)], every))
         return self.out(torch.cat(parts, 1).reshape(x.shape))
 
     def _together(self, q: torch.Tensor, places: torch.Tensor) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
