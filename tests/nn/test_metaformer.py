@@ -28,6 +28,38 @@ def test_a_block_is_its_formula():
     assert torch.equal(block(x), middle + block.channel_scale * block.channel(block.channel_norm(middle)))
 
 
+@torch.no_grad()
+def test_residual_scales_and_the_other_norms_are_options_of_a_stage():
+    stack = Stack(3, 3, 8, [{"mixer": "convolution", "channel": "mlp"} | {"norm": "rms", "residual": True}])
+    (block,), x = stack.blocks, torch.randn(2, 6, 8)
+    for scale in (block.mixer_residual, block.channel_residual):
+        assert scale.eq(1).all()
+        scale.uniform_(0.5, 2)
+    norm = lambda x, weight: x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * weight  # noqa: E731
+    middle = block.mixer_residual * x + block.mixer_scale * block.mixer(norm(x, block.mixer_norm.weight))
+    y = block.channel_residual * middle + block.channel_scale * block.channel(norm(middle, block.channel_norm.weight))
+    torch.testing.assert_close(block(x), y)
+    torch.testing.assert_close(block.step(x, block.initial_state(2))[0], y)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("grid", [(7,), (3, 4)])
+def test_the_norm_of_the_grid_is_that_of_all_its_numbers(grid):
+    block = Block(8, {"kind": "pooling", "causal": False}, "mlp", norm="grid")
+    x = torch.randn(2, *grid, 8)
+    for item, normed in zip(x, block.mixer_norm(x), strict=True):
+        torch.testing.assert_close(normed, (item - item.mean()) / (item.var(correction=0) + 1e-5).sqrt())
+
+
+def test_a_norm_or_residual_that_makes_no_sense_is_an_error():
+    with pytest.raises(ConfigError, match="no norm 'laier': did you mean 'layer'"):
+        Block(8, "pooling", "mlp", norm="laier")
+    with pytest.raises(ConfigError, match="'grid', which sees the whole signal, but its mixer is causal"):
+        Block(8, "pooling", "mlp", norm="grid")
+    with pytest.raises(ConfigError, match="residual is 'yes', but must be true or false"):
+        Block(8, "pooling", "mlp", residual="yes")
+
+
 def test_a_stack_states_what_its_mixers_can():
     flat = Stack(3, 3, 8, [{"mixer": {"kind": "pooling", "causal": False}, "channel": "mlp"}])
     assert not flat.causal

@@ -39,6 +39,8 @@ def test_the_blocks_are_those_of_the_paper(name):
     for side in ("encoder", "decoder"):
         stages = codec(name)[side]["stages"]
         assert [(kind(s["mixer"]), kind(s["channel"])) for s in stages for _ in range(s.get("depth", 1))] == BLOCKS[name]
+        scaled = sum(s.get("depth", 1) for s in stages if s.get("residual"))
+        assert scaled == (2 if name in ("stages/convformer", "stages/caformer") else 0)
 
 
 @torch.no_grad()

@@ -55,6 +55,9 @@ def test_a_form_stops_before_it_takes_too_long(monkeypatch):
     monkeypatch.setattr(mixers, "seconds", lambda run: 0.1 * next(ticks))
     claim = growth(8, LENGTHS, ["fourier"], most=0.5)
     assert claim.rows[0][5] == "512"  # at 1024 it would take 0.6
+    assert claim.verdict.endswith(
+        f"Before {LENGTHS[-1]:,} tokens stop those that would take more than 0.5 s: fourier centred (512)."
+    )
     assert "| fourier | centred | n log n |" in str(claim)
 
 

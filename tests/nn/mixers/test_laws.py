@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import zlib
 
 import numpy as np
 import onnxruntime
@@ -105,6 +106,7 @@ def cases():
 
 
 ALL = [pytest.param(config, grid, id=" ".join(map(str, [*config.values(), len(grid)]))) for config, grid in cases()]
+WHOLE_GRIDS = [case for case in ALL if case.values[0] not in CAUSAL]
 STREAMED = [pytest.param(config, id=" ".join(map(str, config.values()))) for config in CAUSAL]
 
 
@@ -184,6 +186,34 @@ def test_no_output_depends_on_the_future(config):
             assert (before[:, t:] - after[:, t:]).abs().max() > 1e-3
 
 
+LONG = 300  # tokens: several chunks of a scan, windows that are left behind, groups that are full
+DEFAULT = [{"kind": kind} for kind in dict.fromkeys(config["kind"] for config in CAUSAL)]  # with the options they have by default
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", DEFAULT, ids=lambda config: config["kind"])
+def test_the_laws_hold_for_long_signals_too(config):
+    """In float64, but for the angles and norms that are float32 in any case: no kind needs a tolerance of its own."""
+    mixer, x = build(config).double(), torch.randn(2, LONG, CHANNELS).double()
+    whole = mixer(x)
+    near = {"atol": 1e-5 * max(1, whole.abs().max().item()), "rtol": 0}
+    rng = np.random.default_rng(zlib.crc32(config["kind"].encode()))
+    for count in (1, 4, 16):
+        state, parts = mixer.initial_state(2), []
+        shapes = {name: tensor.shape for name, tensor in state.items()}
+        for part in torch.tensor_split(x, sorted(rng.integers(0, LONG, count).tolist()), 1):
+            y, state = mixer.step(part, state)
+            parts.append(y)
+            assert {name: tensor.shape for name, tensor in state.items()} == shapes
+        torch.testing.assert_close(torch.cat(parts, 1), whole, **near)
+    for t in (63, 64, 65, 130, 258, int(rng.integers(1, LONG))):
+        changed = x.clone()
+        changed[:, t:] += torch.randn(2, LONG - t, CHANNELS)
+        after = mixer(changed)
+        torch.testing.assert_close(after[:, :t], whole[:, :t], **near)
+        assert (after[:, t:] - whole[:, t:]).abs().max() > 1e-3
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("config", STREAMED)
 def test_loud_tokens_are_causal_and_stream_too(config):
@@ -219,6 +249,16 @@ def test_a_block_without_tokens_changes_nothing(config):
         assert same.keys() == state.keys()
         assert all(same[name].equal(state[name]) for name in state)
         torch.testing.assert_close(mixer.step(x[:, 5:], same)[0], mixer(x)[:, 5:], atol=2e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("config", "grid"), WHOLE_GRIDS)
+def test_a_centred_form_makes_nothing_of_no_tokens(config, grid):
+    mixer = build(config)
+    for axis in range(len(grid)):
+        x = torch.randn(2, *grid, CHANNELS).narrow(1 + axis, 0, 0)
+        assert mixer(x).shape == x.shape
+    assert mixer(torch.randn(0, *grid, CHANNELS)).shape == (0, *grid, CHANNELS)
 
 
 @pytest.mark.parametrize("config", [c for c, _ in cases()], ids=lambda c: " ".join(map(str, c.values())))
@@ -430,3 +470,59 @@ def test_the_exported_step_is_the_step(group, tmp_path):
             np.testing.assert_allclose(z, y.numpy(), atol=5e-5, rtol=1e-4)
         state = dict(zip(names, expected[len(mixers) :], strict=True))
         told = dict(zip(names, found[len(mixers) :], strict=True))
+
+
+class Whole(torch.nn.Module):
+    """A centred form as an exported graph has it."""
+
+    def __init__(self, mixer):
+        super().__init__()
+        self.mixer = mixer
+
+    def forward(self, x):
+        return self.mixer(x)
+
+
+QUICK = [("pooling", 1), ("pooling", 3), ("separable", 1), ("outlook", 2), ("fourier", 1), ("wavelet", 1), ("dual_token", 2)]
+QUICK += [("hidden_state", 2), ("shuffle", 1), ("raft", 2)]
+
+
+def quick(case):
+    return (case.values[0]["kind"], len(case.values[1])) in QUICK
+
+
+@pytest.mark.parametrize(
+    ("config", "grid"),
+    [case if quick(case) else pytest.param(*case.values, id=case.id, marks=pytest.mark.slow) for case in WHOLE_GRIDS],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_the_exported_centred_form_is_the_form(config, grid, tmp_path):
+    """On grids of any size, or of one, as it declares; and if of less than any it says why."""
+    mixer = build(config)
+    grids, why = mixer.exports
+    assert grids in ("any", "one", "none")
+    assert (grids == "any") == (why == "") == (len(why.split()) < 3)
+    if grids == "none":
+        return
+    axes = {0: torch.export.Dim("batch")}
+    if grids == "any":
+        axes |= {axis: torch.export.Dim(f"n{axis}") for axis in range(1, len(grid) + 1)}
+    file = str(tmp_path / "form.onnx")
+    torch.onnx.export(
+        Whole(mixer).eval(),
+        (torch.randn(2, *grid, CHANNELS),),
+        file,
+        input_names=["x"],
+        dynamic_shapes=(axes,),
+        opset_version=20,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    others = [tuple(n + by for n in grid) for by in (-2, 1, 11)] if grids == "any" else []
+    for batch, size in [(1, grid), (3, grid), *((1, other) for other in others)]:
+        x = torch.randn(batch, *size, CHANNELS)
+        with torch.no_grad():
+            y = mixer(x).numpy()
+        np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], y, atol=5e-5 * max(1, np.abs(y).max()), rtol=1e-4)

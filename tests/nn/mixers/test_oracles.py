@@ -178,7 +178,9 @@ def test_very_wide_gaussians_are_plain_attention_and_ones_are_too():
 
 
 @torch.no_grad()
-def test_decay_on_a_plane_goes_by_euclidean_distance():
+@pytest.mark.parametrize("together", [256, 5])
+def test_decay_on_a_plane_goes_by_euclidean_distance(together, monkeypatch):
+    monkeypatch.setattr("mixcodec.nn.mixers.decay_attention.TOGETHER", together)
     mixer, x = build({"kind": "decay_attention", "causal": False, "rank": 2}), torch.randn(1, 3, 4, 16)
     q, k, v = (part.reshape(12, 4, 4) for part in mixer.qkv(x).chunk(3, -1))
     y = torch.zeros(12, 4, 4)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mixcodec.nn.metaformer import Block
 from mixcodec.nn.mixers import MIXERS
 from mixcodec.nn.mixers.attention import rotate
 from mixcodec.nn.mixers.heads import head_norm, split_heads
@@ -265,26 +266,37 @@ MAMBA_1 = MAMBA | {"select.weight": "x_proj.weight", "pace.weight": "dt_proj.wei
 MAMBA_2 = MAMBA | {"norm": "norm.weight", "pace_bias": "dt_bias"}
 
 
+def mamba(mixer, **sizes):
+    """A block of transformers' with the weights of our block of that mixer: norm, mixer and residual, no channel mixer."""
+    from transformers import Mamba2Config, MambaConfig
+    from transformers.models.mamba.modeling_mamba import MambaBlock
+    from transformers.models.mamba2.modeling_mamba2 import Mamba2Block
+
+    kind, config, names = (MambaBlock, MambaConfig, MAMBA_1) if mixer == "ssm" else (Mamba2Block, Mamba2Config, MAMBA_2)
+    torch.manual_seed(1)
+    block = Block(16, {"kind": mixer, "states": 8}, "none", scale=1.0, norm="rms").eval()
+    block.mixer_norm.weight.add_(0.1 * torch.randn(16))
+    other = kind(config(hidden_size=16, state_size=8, num_hidden_layers=1, **sizes), 0).eval()
+    other.mixer.load_state_dict({name: block.mixer.state_dict()[own] for own, name in names.items()})
+    other.norm.load_state_dict(block.mixer_norm.state_dict())
+    return block, other
+
+
 @torch.no_grad()
 @transformers
-def test_ssm_is_mamba():
-    from transformers import MambaConfig
-    from transformers.models.mamba.modeling_mamba import MambaMixer
-
-    mixer, x = build({"kind": "ssm", "states": 8}), torch.randn(2, 40, 16)
-    other = MambaMixer(MambaConfig(hidden_size=16, state_size=8, num_hidden_layers=1), 0).eval()
-    other.load_state_dict({name: mixer.state_dict()[own] for own, name in MAMBA_1.items()})
-    close(mixer(x), other(x), 2e-5)
+def test_ssm_is_mamba_and_its_block_is_mambas():
+    block, other = mamba("ssm")
+    x = torch.randn(2, 40, 16)
+    close(block.mixer(x), other.mixer(x), 2e-5)
+    close(block(x), other(x), 2e-5)
 
 
 @torch.no_grad()
 @transformers
-def test_ssd_is_mamba_2():
-    from transformers import Mamba2Config
-    from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
-
-    mixer, x = build({"kind": "ssd", "states": 8}), torch.randn(2, 40, 16)
-    sizes = {"hidden_size": 16, "state_size": 8, "num_heads": 4, "head_dim": 8, "n_groups": 1, "expand": 2, "chunk_size": 16}
-    other = Mamba2Mixer(Mamba2Config(**sizes, num_hidden_layers=1, layer_norm_epsilon=1e-6), 0).eval()
-    other.load_state_dict({name: mixer.state_dict()[own] for own, name in MAMBA_2.items()})
-    close(mixer(x), other(x), 2e-5)
+def test_ssd_is_mamba_2_and_its_block_is_mamba_2s():
+    sizes = {"num_heads": 4, "head_dim": 8, "n_groups": 1, "expand": 2, "chunk_size": 16}
+    block, other = mamba("ssd", **sizes, layer_norm_epsilon=1e-6)
+    other.norm.variance_epsilon = block.mixer_norm.eps  # a config has one for the norm of the block and that in the mixer
+    x = torch.randn(2, 40, 16)
+    close(block.mixer(x), other.mixer(x), 2e-5)
+    close(block(x), other(x), 2e-5)

@@ -118,7 +118,7 @@ def exponent(lengths: Sequence[int], costs: Sequence[float]) -> float:
 # Claims --------------------------------------------------------------------------------------------------------------
 
 
-def growth(channels: int = 32, lengths: Sequence[int] = LENGTHS, kinds: Sequence[str] | None = None, most: float = 0.5) -> Claim:
+def growth(channels: int = 32, lengths: Sequence[int] = LENGTHS, kinds: Sequence[str] | None = None, most: float = 20.0) -> Claim:
     """Cost against length, of every form of every kind, beside what the kind declares.
 
     A form stops before a length at which it would take more than `most` seconds. Operations and state are as
@@ -127,6 +127,7 @@ def growth(channels: int = 32, lengths: Sequence[int] = LENGTHS, kinds: Sequence
     rows: list[list[str | float]] = []
     numbers: dict[str, float] = {}
     wrong: list[str] = []
+    short: list[str] = []
     slower: list[str] = []
     for form in forms(kinds):
         times: list[float] = []
@@ -144,6 +145,8 @@ def growth(channels: int = 32, lengths: Sequence[int] = LENGTHS, kinds: Sequence
         name = f"{form.kind} {'causal' if form.causal else 'centred'}"
         numbers[name] = q
         low, high = EXPONENTS[declared]
+        if len(measured) < len(lengths):
+            short.append(f"{name} ({measured[-1]:,})")
         if works[-1] and not low <= q <= high:
             wrong.append(f"{name} ({q:.2f})")
         if works[-1] and p > high + SLOWER:
@@ -158,6 +161,8 @@ def growth(channels: int = 32, lengths: Sequence[int] = LENGTHS, kinds: Sequence
         verdict += f" Time grows faster than that, by more than {SLOWER} in the exponent, of {', '.join(slower)}."
     else:
         verdict += f" Time grows at most {SLOWER} in the exponent faster."
+    if short:
+        verdict += f" Before {lengths[-1]:,} tokens stop those that would take more than {most:g} s: {', '.join(short)}."
     columns = [
         "kind",
         "form",

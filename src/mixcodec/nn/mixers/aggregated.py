@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.mixers.base import MIXERS, Mixer, divides, kernel_size, never_causal, ranks
+from mixcodec.nn.mixers.base import MIXERS, POOLED, Mixer, divides, kernel_size, never_causal, ranks
 from mixcodec.nn.mixers.heads import split_heads
 from mixcodec.nn.mixers.parts import FAR
 from mixcodec.nn.mixers.windows import grid_places, neighbours, pool_grid
@@ -26,6 +26,7 @@ class Aggregated(Mixer):
     """
 
     growth = "quadratic"
+    exports = POOLED
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """What every token mixer promises."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -17,6 +17,23 @@ FORM = ("causal", "rank")
 """What every kind can be asked for, whether its constructor takes it or its one form already has it."""
 
 
+class Export(NamedTuple):
+    """Of which grids an exported graph of a centred form takes tokens, and what keeps it from more.
+
+    `any`; `one`, as large as that it was exported with; or `none`, there is no graph that onnxruntime could run. The batch is
+    any. A causal form has no such limits: what is exported of it is its `step`, for blocks of any length.
+    """
+
+    grids: str = "any"
+    why: str = ""
+
+
+COUNTED = Export("one", "how many windows or groups cover a grid is counted when it is exported")
+MADE = Export("one", "its weights are made for that number of tokens")
+POOLED = Export("one", "the regions that tokens are pooled over are laid out when it is exported")
+SPECTRUM = Export("one", "onnxruntime takes a signal to be as long as its spectrum where the length is free")
+
+
 class Mixer(Checked, torch.nn.Module):
     """Mixes tokens of (B, *grid, C) and keeps the shape.
 
@@ -28,6 +45,7 @@ class Mixer(Checked, torch.nn.Module):
     causal: bool
     grid_ranks: tuple[int, ...]
     growth: str = "linear"  # of its cost with the number of tokens: one of GROWTHS
+    exports: Export = Export()  # of its centred form
     linear: bool = False  # a linear map of x, plus perhaps a bias: see `matrix.py`
     values: str | None = None  # the layer whose last outputs are values that it mixes linearly: see `matrix.py`
     mixed: str = "out"  # the layer that is given the mixed values

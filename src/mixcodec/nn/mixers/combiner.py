@@ -3,7 +3,7 @@
 import torch
 
 from mixcodec.nn.mixers.attention import rotate_places
-from mixcodec.nn.mixers.base import MIXERS, TwoForms, ranks
+from mixcodec.nn.mixers.base import COUNTED, MIXERS, TwoForms, ranks
 from mixcodec.nn.mixers.global_attention import rotary_heads
 from mixcodec.nn.mixers.heads import split_heads
 from mixcodec.nn.mixers.parts import FAR
@@ -26,6 +26,7 @@ class Combiner(TwoForms):
     """
 
     values = "qkv"
+    exports = COUNTED
 
     def __init__(
         self, channels: int, heads: int = 4, group: int = 16, memory: int = 16, causal: bool = True, rank: int = 1

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.mixers.base import MIXERS, Mixer, never_causal, ranks
+from mixcodec.nn.mixers.base import MIXERS, SPECTRUM, Mixer, never_causal, ranks
 from mixcodec.nn.mixers.scan import wide
 from mixcodec.registry import whole_number
 
@@ -22,12 +22,12 @@ def inverse_dct(x: torch.Tensor, axis: int) -> torch.Tensor:
     """What `dct` came from."""
     x = x.movedim(axis, -1)
     n = x.shape[-1]
-    spectrum = F.pad(x / _norm(n, x) * _turn(n, x), [0, 1])
+    spectrum = F.pad(x / _norm(n, x), [0, 1]) * _turn(n, x, 1)
     return torch.fft.irfft(spectrum, 2 * n)[..., :n].movedim(-1, axis)
 
 
-def _turn(n: int, like: torch.Tensor) -> torch.Tensor:
-    angle = torch.arange(n, dtype=like.dtype, device=like.device) * (math.pi / (2 * n))
+def _turn(n: int, like: torch.Tensor, more: int = 0) -> torch.Tensor:
+    angle = torch.arange(n + more, dtype=like.dtype, device=like.device) * (math.pi / (2 * n))
     return torch.polar(torch.ones_like(angle), angle)
 
 
@@ -48,6 +48,7 @@ class Dct(Mixer):
     """
 
     growth = "n log n"
+    exports = SPECTRUM
 
     def __init__(self, channels: int, bands: int = 8, rank: int = 1, causal: bool = False) -> None:
         super().__init__()

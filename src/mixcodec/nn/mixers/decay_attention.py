@@ -1,15 +1,18 @@
 """Attention under a mask that decays with distance."""
 
+from collections.abc import Iterable
+
 import torch
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.mixers.attention import Attention
 from mixcodec.nn.mixers.base import MIXERS, Mixer, ranks
 from mixcodec.nn.mixers.parts import FAR
-from mixcodec.nn.mixers.windows import unband
+from mixcodec.nn.mixers.windows import grid_places, unband
 from mixcodec.nn.state import State
 from mixcodec.registry import nearest, whole_number
 
+TOGETHER = 256  # queries whose scores with all keys are made and used before the next ones
 MASKS = ["gaussian", "elementwise"]
 
 
@@ -69,10 +72,20 @@ class DecayAttention(Attention):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.causal:
             return super().forward(x)
-        places = torch.cartesian_prod(*(torch.arange(n, device=x.device) for n in x.shape[1:-1])).reshape(-1, x.ndim - 2)
-        square = (places[:, None] - places[None]).square().sum(-1).float()
+        places = grid_places(x.shape[1:-1]).to(x.device)
         q, k, v = (self._split(part) for part in self.qkv(x.flatten(1, -2)).chunk(3, -1))
-        return self.out(self._attend(q, k, v, self.decay(square), torch.zeros((), device=x.device)).reshape(x.shape))
+        table = self.decay(places.square().sum(-1).float()).unflatten(1, x.shape[1:-1])  # (H, *grid): of what lies so far apart
+        every, parts = torch.zeros((), device=x.device), []
+        for some, at in self._together(q, places):
+            apart = (at[:, None] - places[None]).abs().unbind(-1)
+            parts.append(self._attend(some, k, v, table[(slice(None), *apart)], every))
+        return self.out(torch.cat(parts, 1).reshape(x.shape))
+
+    def _together(self, q: torch.Tensor, places: torch.Tensor) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
+        """TOGETHER queries (B, H, ., D) and their places, and the next ones; all at once in an exported graph, without a loop."""
+        if torch.compiler.is_exporting():
+            return [(q, places)]
+        return zip(q.split(TOGETHER, 2), places.split(TOGETHER), strict=True)
 
     def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, decay: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         scores = (q @ k.mT * q.shape[-1] ** -0.5 + mask.to(q.dtype)).softmax(-1) * decay.to(q.dtype)

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.mixers.base import MIXERS, Mixer, divides, kernel_size, never_causal, ranks
+from mixcodec.nn.mixers.base import MIXERS, POOLED, Mixer, divides, kernel_size, never_causal, ranks
 from mixcodec.nn.mixers.heads import split_heads
 from mixcodec.nn.mixers.parts import Depthwise
 from mixcodec.nn.mixers.windows import pool_grid
@@ -19,6 +19,8 @@ class DualToken(Mixer):
     each other, and every token of the grid attends to them. (The paper hands these on from layer to layer; here each layer
     has its own.) (B, *grid, C), `rank` 1 or 2. Cost per token: 4 * C^2 + kernel^rank * C + 2 * tokens^rank * C.
     """
+
+    exports = POOLED
 
     def __init__(
         self, channels: int, heads: int = 4, tokens: int = 4, kernel: int = 7, rank: int = 1, causal: bool = False

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from mixcodec.errors import ConfigError
 from mixcodec.nn.channels.base import hidden_channels
 from mixcodec.nn.mixers.attention import look_back, no_past, rotate_places
-from mixcodec.nn.mixers.base import MIXERS, TwoForms, kernel_size, ranks
+from mixcodec.nn.mixers.base import COUNTED, MIXERS, TwoForms, kernel_size, ranks
 from mixcodec.nn.mixers.parts import Depthwise
 from mixcodec.nn.mixers.scan import matrix_scan, wide
 from mixcodec.nn.mixers.windows import band, merge, partition, unband, window_places
@@ -45,6 +45,8 @@ class GatedAttention(TwoForms):
     Q = min(T, 64) tokens. State: what the convolutions saw, keys and values of chunk - 1 tokens,
     the place in the chunk, and the sum k v^T (size, 2 * E) with its count.
     """
+
+    exports = COUNTED
 
     def __init__(
         self,

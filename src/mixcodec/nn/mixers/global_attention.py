@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.mixers.attention import Attention, rotate_places
-from mixcodec.nn.mixers.base import MIXERS, Mixer, divides, never_causal, ranks
+from mixcodec.nn.mixers.base import COUNTED, MIXERS, Export, Mixer, divides, never_causal, ranks
 from mixcodec.nn.mixers.heads import split_heads
 from mixcodec.nn.mixers.parts import FAR
 from mixcodec.nn.mixers.windows import grid_places, merge, partition, window_places
@@ -26,16 +26,16 @@ def attend_all(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, mo
 
 def attend_near(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, window: int) -> torch.Tensor:
     """Attention of the tokens of q, k, v (B, *grid, C) to those at most `window` places away on every axis."""
-    grid = q.shape[1:-1]
+    batch, grid = q.shape[0], q.shape[1:-1]
     at, of = window_places(window, len(grid)), window_places(window, len(grid), window)
     near = (at[:, None] - of[None]).abs().amax(-1) <= window
     real = partition(torch.ones_like(q[:1, ..., :1]), window, overlap=window)[..., 0].bool()  # (1, N, keys)
     allowed = near.to(q.device) & real[:, :, None, None]
     parts = (partition(q, window), partition(k, window, overlap=window), partition(v, window, overlap=window))
-    q, k, v = (split_heads(part, heads).transpose(2, 3) for part in parts)  # (B, N, H, .., D)
-    mask = FAR * (~allowed).to(q.dtype)
+    q, k, v = (split_heads(part, heads).transpose(2, 3).flatten(0, 1) for part in parts)  # (B * N, H, .., D)
+    mask = (FAR * (~allowed).to(q.dtype)).expand(batch, -1, -1, -1, -1).flatten(0, 1)
     y = F.scaled_dot_product_attention(rotate_places(q, at), rotate_places(k, of), v, attn_mask=mask)
-    return merge(y.transpose(2, 3).flatten(-2), grid, window)
+    return merge(y.transpose(1, 2).flatten(-2).unflatten(0, (batch, -1)), grid, window)
 
 
 @MIXERS.register("global_attention")
@@ -104,6 +104,7 @@ class MixedSpan(Attention):
         rotary_heads("mixed_span", channels, heads, rank)
         self.looks_far = looks_far
         self.growth = "quadratic" if looks_far and not causal else "linear"
+        self.exports = Export() if looks_far else COUNTED
 
     def initial_state(self, batch: int) -> State:
         return super().initial_state(batch) if self.causal else Mixer.initial_state(self, batch)

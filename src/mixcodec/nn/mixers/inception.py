@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.mixers.attention import Attention
-from mixcodec.nn.mixers.base import MIXERS, TwoForms, kernel_size, ranks
+from mixcodec.nn.mixers.base import MIXERS, Export, TwoForms, kernel_size, ranks
 from mixcodec.nn.mixers.heads import split_heads
 from mixcodec.nn.mixers.parts import Depthwise, Maximum
 from mixcodec.nn.mixers.pooling import POOL, Pooling
@@ -61,6 +61,8 @@ class Inception(TwoForms):
         whole_number("mixer 'inception': heads", heads)
         self.causal, self.pool = causal, pool
         self.growth = "linear" if causal else "quadratic"
+        if rank == 1:
+            self.exports = Export("one", "torch takes the length of a line whose maximum it pools for fixed")
         first, last = share("mixer 'inception': low_first", low_first), share("mixer 'inception': low_last", low_last)
         low = first + (last - first) * layer / max(1, layers - 1)
         attended = max(1, round(low * channels / (2 * heads))) * 2 * heads

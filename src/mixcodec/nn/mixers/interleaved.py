@@ -3,7 +3,7 @@
 import torch
 
 from mixcodec.nn.mixers.attention import rotate_places
-from mixcodec.nn.mixers.base import MIXERS, TwoForms, ranks
+from mixcodec.nn.mixers.base import COUNTED, MIXERS, TwoForms, ranks
 from mixcodec.nn.mixers.global_attention import rotary_heads
 from mixcodec.nn.mixers.heads import split_heads
 from mixcodec.nn.mixers.parts import FAR
@@ -24,6 +24,8 @@ class Interleaved(TwoForms):
     keys and values of group - 1 tokens, the place in the group, keys and values of memory - 1 groups' latents and the last
     group's for its readers, and which are real.
     """
+
+    exports = COUNTED
 
     def __init__(
         self,

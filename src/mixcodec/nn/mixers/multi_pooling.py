@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.mixers.base import MIXERS, TwoForms, divides, kernel_size
+from mixcodec.nn.mixers.base import COUNTED, MIXERS, TwoForms, divides, kernel_size
 from mixcodec.nn.mixers.heads import split_heads
 from mixcodec.nn.mixers.parts import FAR, MAXIMUM, Maximum, Mean
 from mixcodec.nn.mixers.scan import wide
@@ -36,6 +36,8 @@ class MultiPooling(TwoForms):
     last `kernel` tokens. Cost per token: 6 * C^2. State: the mean's and the whole's sums, the
     unfinished segment, and the last kernel - 1 tokens of the neighbours with which of them are real.
     """
+
+    exports = COUNTED
 
     def __init__(self, channels: int, heads: int = 4, segment: int = 8, kernel: int = 3, causal: bool = True) -> None:
         super().__init__()

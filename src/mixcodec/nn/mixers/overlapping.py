@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from mixcodec.nn.mixers.attention import look_back, no_past
-from mixcodec.nn.mixers.base import MIXERS, TwoForms, divides, ranks
+from mixcodec.nn.mixers.base import COUNTED, MIXERS, TwoForms, divides, ranks
 from mixcodec.nn.mixers.heads import split_heads
 from mixcodec.nn.mixers.parts import FAR, Depthwise, Mean
 from mixcodec.nn.mixers.windows import band, merge, partition, unband, window_places
@@ -53,6 +53,7 @@ class Overlapping(TwoForms):
     """
 
     values = "qkv"
+    exports = COUNTED
 
     def __init__(
         self,

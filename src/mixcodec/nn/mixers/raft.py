@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from mixcodec.nn.channels.base import hidden_channels
-from mixcodec.nn.mixers.base import MIXERS, TwoForms, divides, ranks
+from mixcodec.nn.mixers.base import MIXERS, Export, TwoForms, divides, ranks
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number
 
@@ -70,6 +70,8 @@ class Raft(TwoForms):
         self.grid_ranks = ranks("raft", causal, rank)
         divides("raft", channels, raft, "raft")
         self.causal, self.size = causal, whole_number("mixer 'raft': size", size, 2, 1 << 12)
+        if rank == 2:
+            self.exports = Export("none", "onnxruntime makes a plane larger by cubic interpolation, but not smaller")
         parts = torch.nn.ModuleList(AxisRaft(channels, size, raft, expansion, causal) for _ in range(rank))
         self.axes = cast(Sequence[AxisRaft], parts)
         self.norms = torch.nn.ModuleList(torch.nn.LayerNorm(channels) for _ in range(rank - 1))

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.mixers.base import MIXERS, Mixer, divides, never_causal
+from mixcodec.nn.mixers.base import MIXERS, Export, Mixer, divides, never_causal
 from mixcodec.nn.mixers.parts import FAR
 from mixcodec.nn.mixers.windows import partition
 from mixcodec.registry import whole_number
@@ -20,6 +20,7 @@ class Shuffle(Mixer):
     """
 
     grid_ranks = (1, 2, 3)
+    exports = Export("none", "where a number goes is drawn from a seeded generator, which ONNX has not")
 
     def __init__(self, channels: int, groups: int = 2, window: int = 16, seed: int = 0, causal: bool = False) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.mixers.base import MIXERS, Mixer, divides, never_causal, ranks
+from mixcodec.nn.mixers.base import MIXERS, SPECTRUM, Export, Mixer, divides, never_causal, ranks
 from mixcodec.nn.mixers.scan import wide
 from mixcodec.registry import whole_number
 
@@ -26,6 +26,7 @@ class GlobalFilter(Mixer):
 
     linear = True
     growth = "n log n"
+    exports = Export("one", "its impulse response is turned by half of the grid, a number that ONNX wants to know")
 
     def __init__(self, channels: int, size: int = 64, rank: int = 1, causal: bool = False) -> None:
         super().__init__()
@@ -68,6 +69,7 @@ class AdaptiveFilter(Mixer):
 
     grid_ranks = (1, 2, 3)
     growth = "n log n"
+    exports = SPECTRUM
 
     def __init__(self, channels: int, blocks: int = 4, causal: bool = False) -> None:
         super().__init__()

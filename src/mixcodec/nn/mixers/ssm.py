@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 import torch.nn.functional as F
 
-from mixcodec.nn.mixers.base import MIXERS, Mixer, always_causal, divides, on_a_line
+from mixcodec.nn.mixers.base import MIXERS, Mixer, always_causal, divides, kernel_size, on_a_line
 from mixcodec.nn.mixers.heads import head_norm, split_heads
 from mixcodec.nn.mixers.parts import Depthwise
 from mixcodec.nn.mixers.scan import matrix_scan, scan, wide
@@ -91,8 +91,41 @@ class Ssm(Mixer):
         return [parts] if torch.compiler.is_exporting() else zip(*(part.split(BLOCK, 1) for part in parts), strict=True)
 
 
+class Dual(Mixer):
+    """What state spaces with one decay a head are made of: of one that runs one way, causal, or of one from both ends."""
+
+    values, mixed = "written", "read"
+
+    def __init__(self, kind: str, channels: int, heads: int, states: int, expansion: int, kernel: int, causal: bool) -> None:
+        super().__init__()
+        for name, number in (("states", states), ("expansion", expansion)):
+            whole_number(f"mixer {kind!r}: {name}", number, 1, 4096)
+        kernel_size(kind, kernel, causal)
+        self.causal, self.hidden, self.states, self.heads = causal, expansion * channels, states, heads
+        divides(kind, self.hidden, heads)
+        self.sizes = [self.hidden, self.hidden + 2 * states, heads if causal else 2 * heads]
+        self.up = torch.nn.Linear(channels, sum(self.sizes), bias=False)
+        self.convolution = Depthwise(self.sizes[1], kernel, causal, bias=True)
+        self.written, self.read = torch.nn.Identity(), torch.nn.Identity()
+        self.pace_bias = torch.nn.Parameter(step_bias(heads))
+        self.log_rate = torch.nn.Parameter(torch.linspace(1, 16, heads).log())
+        self.skip = torch.nn.Parameter(torch.ones(heads))
+        self.norm = torch.nn.Parameter(torch.ones(self.hidden))
+
+    def split(self, mixed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """u (B, N, hidden), and the keys and queries (B, N, heads, states) that all heads share, of what was convolved."""
+        u, *shared = F.silu(mixed).split([self.hidden, self.states, self.states], -1)
+        key, query = (part[:, :, None].expand(-1, -1, self.heads, -1) for part in shared)
+        return u, key, query
+
+    def leave(self, y: torch.Tensor, gate: torch.Tensor, down: torch.nn.Module, like: torch.Tensor) -> torch.Tensor:
+        """What was read, y (B, N, heads, ..), gated, normed and led `down`."""
+        y = self.read(y).flatten(-2).to(like.dtype) * F.silu(gate)
+        return down(head_norm(y[..., None, :], self.norm))
+
+
 @MIXERS.register("ssd")
-class Ssd(Mixer):
+class Ssd(Dual):
     """The same recurrence with one decay a head, which makes it attention without softmax under a decaying mask.
 
     State space duality of Dao and Gu, 2024, Transformers are SSMs: Generalized Models and Efficient Algorithms Through
@@ -103,9 +136,7 @@ class Ssd(Mixer):
     tokens of a chunk. State: `memory` (heads, states, expansion * C / heads), and the convolution's tokens.
     """
 
-    causal = True
     grid_ranks = (1,)
-    values, mixed = "written", "read"
 
     def __init__(
         self,
@@ -117,21 +148,9 @@ class Ssd(Mixer):
         causal: bool = True,
         rank: int = 1,
     ) -> None:
-        super().__init__()
         always_causal("ssd", causal, WHY.format("hydra"))
         on_a_line("ssd", rank, WHY.format("hydra"))
-        for name, number in (("states", states), ("expansion", expansion), ("kernel", kernel)):
-            whole_number(f"mixer 'ssd': {name}", number, 1, 4096)
-        self.hidden, self.states, self.heads = expansion * channels, states, heads
-        divides("ssd", self.hidden, heads)
-        self.sizes = [self.hidden, self.hidden + 2 * states, heads]
-        self.up = torch.nn.Linear(channels, sum(self.sizes), bias=False)
-        self.convolution = Depthwise(self.sizes[1], kernel, bias=True)
-        self.written, self.read = torch.nn.Identity(), torch.nn.Identity()
-        self.pace_bias = torch.nn.Parameter(step_bias(heads))
-        self.log_rate = torch.nn.Parameter(torch.linspace(1, 16, heads).log())
-        self.skip = torch.nn.Parameter(torch.ones(heads))
-        self.norm = torch.nn.Parameter(torch.ones(self.hidden))
+        super().__init__("ssd", channels, heads, states, expansion, kernel, causal)
         self.down = torch.nn.Linear(self.hidden, channels, bias=False)
 
     def initial_state(self, batch: int) -> State:
@@ -141,11 +160,10 @@ class Ssd(Mixer):
     def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         gate, mixed, pace = self.up(x).split(self.sizes, -1)
         mixed, after = self.convolution.step(mixed, inside("convolution", state))
-        u, key, query = F.silu(mixed).split([self.hidden, self.states, self.states], -1)
+        u, key, query = self.split(mixed)
         u = split_heads(self.written(u), self.heads)
         pace = wide(F.softplus(pace + self.pace_bias))[..., None]  # (B, T, heads, 1)
         decay = -wide(self.log_rate).exp()[:, None] * pace
-        key, query = (part[:, :, None].expand(-1, -1, self.heads, -1) for part in (key, query))
         y, memory = matrix_scan(query, key, pace * u, decay, state["memory"])
-        y = self.read(y + self.skip[:, None] * u).flatten(-2).to(x.dtype) * F.silu(gate)
-        return self.down(head_norm(y[..., None, :], self.norm)), {"memory": memory} | scoped("convolution", after)
+        y = self.leave(y + self.skip[:, None] * u, gate, self.down, x)
+        return y, {"memory": memory} | scoped("convolution", after)

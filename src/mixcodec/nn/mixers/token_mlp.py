@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
-from mixcodec.nn.mixers.base import MIXERS, TwoForms
+from mixcodec.nn.mixers.base import MADE, MIXERS, TwoForms
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number
 
@@ -54,6 +54,8 @@ class MixerMlp(TwoForms):
     hidden * (size + 1) * C) and C^2 for the gate. State: the last size - 1 tokens.
     """
 
+    exports = MADE
+
     def __init__(self, channels: int, size: int = 16, hidden: int = 32, gate: bool = True, causal: bool = True) -> None:
         super().__init__()
         self.causal = causal
@@ -79,6 +81,8 @@ class NinGating(TwoForms):
     MLP-Mixer's, its weights between tokens depend on the input. (B, *grid, C) of `size` tokens in all, or causal over the
     last `size` tokens. Cost per token: as `mixer_mlp`'s. State: the last size - 1 tokens, normed.
     """
+
+    exports = MADE
 
     def __init__(self, channels: int, size: int = 16, hidden: int = 32, causal: bool = True) -> None:
         super().__init__()

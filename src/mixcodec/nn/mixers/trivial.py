@@ -3,7 +3,7 @@
 import torch
 
 from mixcodec.errors import ConfigError
-from mixcodec.nn.mixers.base import MIXERS, Mixer, TwoForms
+from mixcodec.nn.mixers.base import MADE, MIXERS, Mixer, TwoForms
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number
 
@@ -40,6 +40,7 @@ class Random(TwoForms):
     """
 
     linear = True
+    exports = MADE
 
     def __init__(self, channels: int, size: int = 16, causal: bool = True) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from mixcodec.nn.channels.base import hidden_channels
-from mixcodec.nn.mixers.base import MIXERS, Mixer, never_causal, ranks
+from mixcodec.nn.mixers.base import COUNTED, MIXERS, Mixer, never_causal, ranks
 from mixcodec.registry import whole_number
 
 
@@ -43,6 +43,8 @@ class Wavelet(Mixer):
     A token reaches 2^levels tokens at the cost of a few. (B, *grid, C), `rank` 1 or 2, any size (zeros fill the last blocks).
     Cost per token: 2 * share * C^2, and twice the perceptron of one level.
     """
+
+    exports = COUNTED
 
     def __init__(self, channels: int, levels: int = 3, share: float = 0.5, rank: int = 1, causal: bool = False) -> None:
         super().__init__()

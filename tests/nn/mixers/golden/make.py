@@ -1,4 +1,4 @@
-"""Writes what other implementations make of mixers' weights: NAME.npz with a config, the mixer's weights, x and y.
+"""Writes what other implementations make of mixers' and blocks' weights: NAME.npz with a config, the weights, x and y.
 
     pip install --no-deps timm torchscale
     python tests/nn/mixers/golden/make.py [FOLDER]
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mixcodec.nn.metaformer import Block
 from mixcodec.nn.mixers import MIXERS
 
 HERE = Path(__file__).parent
@@ -32,10 +33,13 @@ def rounded(tensor: torch.Tensor) -> torch.Tensor:
 
 def mixer_and_signal(config: dict, *shape: int) -> tuple[torch.nn.Module, torch.Tensor]:
     torch.manual_seed(1)
-    mixer = MIXERS.build(config, channels=shape[-1]).eval()
-    for tensor in mixer.state_dict().values():
+    return perturbed(MIXERS.build(config, channels=shape[-1])), rounded(torch.randn(shape))
+
+
+def perturbed(module: torch.nn.Module) -> torch.nn.Module:
+    for tensor in module.state_dict().values():
         tensor.copy_(rounded(tensor + 0.1 * torch.randn(tensor.shape)))
-    return mixer, rounded(torch.randn(shape))
+    return module.eval()
 
 
 def small(tensor: torch.Tensor) -> np.ndarray:
@@ -52,12 +56,14 @@ def save(name: str, config: dict, mixer: torch.nn.Module, x: torch.Tensor, y: to
 
 def load(other: torch.nn.Module, mixer: torch.nn.Module, names: dict[str, str]) -> torch.nn.Module:
     """Gives `other` the mixer's weights; `names` maps its names, or their beginnings, to the mixer's."""
-    own, found = mixer.state_dict(), {}
-    for name, tensor in other.state_dict().items():
-        start = next(n for n in names if name == n or name.startswith(f"{n}."))
-        found[name] = own[names[start] + name[len(start) :]].reshape(tensor.shape)
-    other.load_state_dict(found)
+    own = mixer.state_dict()
+    other.load_state_dict({name: own[renamed(name, names)].reshape(t.shape) for name, t in other.state_dict().items()})
     return other.eval()
+
+
+def renamed(name: str, names: dict[str, str]) -> str:
+    start = next(n for n in names if name == n or name.startswith(f"{n}."))
+    return names[start] + name[len(start) :]
 
 
 def first(x: torch.Tensor) -> torch.Tensor:
@@ -122,6 +128,74 @@ def from_timm() -> None:
     rope = torch.cat([angles.sin(), angles.sin(), angles.cos(), angles.cos()], -1)
     y = other(torch.cat([tokens.expand(2, -1, -1), x], 1), rope)[:, 3:]
     save("rotary-registers", config, mixer, x, y)
+
+
+def blocks_from_timm() -> None:
+    """Whole blocks as the papers' networks have them: norms, scales of the mixed and of the residual, channel mixers.
+
+    The signal is loud, so that what keeps norms from dividing by zero, 1e-5 here and 1e-6 there, does not show. What a
+    published block hasn't (a norm's bias, a scale) is given the value that does nothing.
+    """
+    from conftest import without_torchvision
+
+    with without_torchvision():
+        from timm.models import mambaout, metaformer, volo
+    nn = torch.nn
+    plane = {"causal": False, "rank": 2}
+    pooling = {"mixer": {"kind": "pooling", "causal": False}, "norm": "grid"}
+    attention = {"mixer": {"kind": "decay_attention", "heads": 2, "gaussians": 1} | plane}
+    star = {"channel": "star_mlp", "residual": True}
+    outlook = {"mixer": {"kind": "outlook", "heads": 2, "stride": 2, "rank": 2}}
+
+    def metaformers(mixer: type, norm: type, **options: object) -> nn.Module:
+        return metaformer.MetaFormerBlock(8, mixer, norm_layer=norm, **{"res_scale_init_value": 1.0} | options)
+
+    first_pooling = {"mlp_act": nn.GELU, "mlp_bias": True, "layer_scale_init_value": 0.1, "res_scale_init_value": None}
+    published: dict[str, tuple[dict, nn.Module]] = {
+        "poolformer": (
+            pooling | {"channel": {"kind": "mlp", "exact": True}},
+            metaformers(metaformer.Pooling, metaformer.GroupNorm1, **first_pooling),
+        ),
+        "poolformer-2": (pooling | star, metaformers(metaformer.Pooling, metaformer.GroupNorm1NoBias)),
+        "convformer": (
+            {"mixer": {"kind": "separable"} | plane} | star,
+            metaformers(metaformer.SepConv, metaformer.LayerNorm2dNoBias),
+        ),
+        "caformer": (
+            attention | star,
+            metaformers(metaformer.Attention, metaformer.LayerNormNoBias, use_nchw=False, head_dim=4),
+        ),
+        "mambaout": (
+            {"mixer": {"kind": "gated_convolution", "expansion": 2} | plane, "channel": "none"},
+            mambaout.GatedConvBlock(8, expansion_ratio=2),
+        ),
+        "volo": (
+            outlook | {"channel": {"kind": "mlp", "expansion": 3, "exact": True}},
+            volo.Outlooker(8, 3, 1, stride=2, num_heads=2),
+        ),
+    }
+    names = {"norm1": "mixer_norm", "norm2": "channel_norm", "norm": "mixer_norm"}
+    names |= {"layer_scale1.scale": "mixer_scale", "layer_scale2.scale": "channel_scale"}
+    names |= {"res_scale1.scale": "mixer_residual", "res_scale2.scale": "channel_residual"}
+    names |= {"mlp.fc1": "channel.up", "mlp.fc2": "channel.down", "mlp.act": "channel.activation"}
+    names |= {"token_mixer.pwconv1": "mixer.up", "token_mixer.act1": "mixer.activation", "token_mixer.pwconv2": "mixer.down"}
+    names |= {"token_mixer.dwconv": "mixer.convolution", "token_mixer.qkv": "mixer.qkv", "token_mixer.proj": "mixer.out"}
+    names |= {"fc1": "mixer.up", "conv": "mixer.convolution", "fc2": "mixer.down"}
+    names |= {"attn.v": "mixer.value", "attn.attn": "mixer.weights", "attn.proj": "mixer.out"}
+    idle = {"_norm.weight": 1, "_norm.bias": 0, "_scale": 1, "height": 1, "log_width": 12}  # a bell so wide that it is 1
+    for name, (config, other) in published.items():
+        torch.manual_seed(1)
+        block, x = perturbed(Block(8, **config)), rounded(4 * torch.randn(2, 5, 6, 8))
+        load(other, block, names)
+        taken = {renamed(key, names) for key in other.state_dict()}
+        for key, tensor in block.named_parameters():
+            if key not in taken:
+                tensor.fill_(next(value for end, value in idle.items() if key.endswith(end)))
+        if name == "caformer":
+            y = other(x.flatten(1, 2)).reshape(x.shape)
+        else:
+            y = other(first(x)).movedim(1, -1) if isinstance(other, metaformer.MetaFormerBlock) else other(x)
+        save(f"block-{name}", config, block, x, y)
 
 
 def from_hat(file: Path) -> None:
@@ -259,6 +333,7 @@ if __name__ == "__main__":
     with torch.no_grad():
         if importlib.util.find_spec("timm"):
             from_timm()
+            blocks_from_timm()
         if importlib.util.find_spec("torchscale"):
             from_torchscale()
         folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
