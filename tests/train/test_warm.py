@@ -114,3 +114,17 @@ def test_a_run_begins_with_another_quantizer(tiny_recipe, tmp_path: Path) -> Non
     assert torch.equal(second.ema.encoder.enter.weight, first.ema.encoder.enter.weight)
     second.run()
     assert second.fitted
+
+
+def test_discriminators_of_another_kind_begin_anew(tiny_recipe, tmp_path: Path, caplog) -> None:
+    from mixcodec.train import Trainer
+
+    first = Trainer(tiny_recipe(out=str(tmp_path / "first"), steps=1))
+    first.run()
+    adversary = {"discriminator": {"kind": "multi_period", "periods": [2, 3], "width": 4}}
+    for name, changes in (("same", {}), ("other", {"adversary": adversary})):
+        second = Trainer(tiny_recipe(out=str(tmp_path / name), steps=1, codebooks_from=0, **changes), first.checkpoint)
+        assert torch.equal(second.net.encoder.enter.weight, first.net.encoder.enter.weight)
+        assert ("begin anew" in caplog.text) == bool(changes)
+        theirs, ours = first.adversary.state_dict(), second.adversary.state_dict()
+        assert (theirs.keys() == ours.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)) == (not changes)

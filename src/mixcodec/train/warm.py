@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.state import inside, outside
 from mixcodec.nn.transforms import TRANSFORMS, Stft
 from mixcodec.train.checkpoint import folder_tensors, load_checkpoint
+
+log = logging.getLogger(__name__)
 
 EDGES = {"encoder.enter.weight": (1, 3), "decoder.leave.weight": (0, 2), "decoder.leave.bias": (0, 2)}
 """Of the layers beside the transform: the axis along which they hold bins, and how many runs of bins follow each other."""
@@ -95,8 +98,8 @@ def _taught(
 def adopt(net: CodecNet, ema: CodecNet, adversary: torch.nn.Module, path: Path) -> bool:
     """Loads all three from a checkpoint or a model folder; gives whether the codebooks came along.
 
-    The discriminators are loaded where the file has some and the sample rate is the same. Raises ConfigError for weights of a
-    codec or an adversary from which there is no way to these.
+    The discriminators are loaded where the file has such ones and the sample rate is the same; others begin anew. Raises
+    ConfigError for weights of a codec from which there is no way to this one.
     """
     tensors, codec = read_initial(path)
     try:
@@ -105,8 +108,15 @@ def adopt(net: CodecNet, ema: CodecNet, adversary: torch.nn.Module, path: Path) 
             part.load_state_dict(found)
         rivals = inside("adversary", tensors)
         if rivals and codec["sample_rate"] == net.sample_rate:
-            adversary.load_state_dict(rivals)
+            if _shapes(rivals) == _shapes(adversary.state_dict()):
+                adversary.load_state_dict(rivals)
+            else:
+                log.warning("%s: its discriminators are others than the recipe's, which begin anew", path)
     except (RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise ConfigError(f"{path}: its weights are those of another codec or adversary than the recipe's ({reason})") from None
+        raise ConfigError(f"{path}: its weights are those of another codec than the recipe's ({reason})") from None
     return fitted
+
+
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
