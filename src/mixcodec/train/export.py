@@ -53,6 +53,7 @@ def export_checkpoint(
 def _with_tables(net: CodecNet, data: Data) -> tuple[CodecNet, Tables]:
     """The net as it is exported, and its entropy tables: where its choice of codes looks at what they cost, learned twice."""
     if isinstance(net.quantizer, Residual) and any(net.quantizer.thrift):
+        net.quantizer.forget_costs()  # a checkpoint may still have those of the weights that its run began with
         net.quantizer.learn_costs(corpus_tables(net, data, HOURS / 4))
         net = half_precision(net)
     return net, corpus_tables(net, data)

@@ -42,8 +42,12 @@ def test_codes_are_those_of_least_distance_and_bits(kind: str) -> None:
     thrift, z = [0.0, 0.2, 0.3, 0.1], latents(300)
     quantizer = fitted(KINDS[kind], thrift)
     tables = learn_tables([quantizer.vectors_to_codes(latents(4000)).numpy()], SIZE)
+    nearest = quantizer.vectors_to_codes(z)
     quantizer.learn_costs(tables)
     codes = quantizer.vectors_to_codes(z)
+    quantizer.forget_costs()
+    assert torch.equal(quantizer.vectors_to_codes(z), nearest)
+    assert not torch.equal(codes, nearest)
     for frame in range(0, 300, 30):
         rest, known = z[frame], []
         for book, level in enumerate(quantizer.chain):

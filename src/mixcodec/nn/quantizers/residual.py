@@ -98,6 +98,11 @@ class Residual(Quantizer):
         for costs, book in zip(self.costs, tables.books, strict=False):
             costs.learn(book)
 
+    def forget_costs(self) -> None:
+        """Codes are chosen by nearness alone again, until costs are learned anew."""
+        for costs in self.costs:
+            costs.rows.zero_()
+
     def _codes(self, z: torch.Tensor, levels: Sequence[Quantizer], known: list[torch.Tensor]) -> list[torch.Tensor]:
         """Codes, (..., 1) each, of z (..., C) by levels of which each quantizes what those before left; `known` come first."""
 
