@@ -143,16 +143,46 @@ def test_focal_is_its_loop():
 
 
 @torch.no_grad()
-def test_mixer_mlp_and_nin_gating_are_their_formulas():
+def test_mixer_mlp_is_its_formula():
     x = torch.randn(2, 6, 8)
     mixer = build({"kind": "mixer_mlp", "size": 6, "causal": False}, 8)
     tokens = lambda m, x: m.tokens.outer(F.gelu(m.tokens.inner(x.mT))).mT  # noqa: E731
     y = tokens(mixer, x)
     close(mixer(x), y * mixer.gate(y).softmax(-1) * 8)
-    mixer = build({"kind": "nin_gating", "size": 6, "causal": False}, 8)
-    close(mixer(x), mixer.linear_map(x) * tokens(mixer, mixer.norm(x)))
     causal = build({"kind": "mixer_mlp", "size": 6, "gate": False}, 8)
     close(causal(x)[:, -1:], tokens(causal, x))  # a window that is full: the perceptron itself
+
+
+def normed(x, weight, bias):
+    """Each row of x (.., C), less its mean, divided by its deviation."""
+    x = x - x.mean(-1, keepdim=True)
+    return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * weight + bias
+
+
+def erf_gelu(x):
+    return x * (1 + torch.erf(x / 2**0.5)) / 2
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("causal", [True, False])
+def test_the_gate_of_nin_gating_is_a_block_of_mlp_mixer(causal):
+    mixer, x = build({"kind": "nin_gating", "size": 6, "hidden": 5, "expansion": 1.5, "causal": causal}, 8), torch.randn(1, 6, 8)
+    for tensor in mixer.parameters():
+        tensor.add_(0.3 * torch.randn(tensor.shape))
+    own = mixer.state_dict()
+    part = lambda name: (own[f"{name}.weight"], own[f"{name}.bias"])  # noqa: E731
+    (inner, inner_bias), (outer, outer_bias), (up, up_bias) = part("tokens.inner"), part("tokens.outer"), part("channels.up")
+    (down, down_bias), (weight, bias) = part("channels.down"), part("linear_map")
+    assert up.shape == (12, 8)
+    rows = normed(x[0], *part("norm"))
+    for t in range(6):
+        window, row = rows, t
+        if causal:  # of what has been, zeros before it, to the last row alone
+            window, row = torch.cat([torch.zeros(5 - t, 8), rows[: t + 1]]), 0
+        token = torch.stack([outer[row] @ erf_gelu(inner @ window[:, c] + inner_bias) + outer_bias[row] for c in range(8)])
+        u = x[0, t] + token
+        gate = u + down @ erf_gelu(up @ normed(u, *part("channel_norm")) + up_bias) + down_bias
+        close(mixer(x)[0, t], (weight @ x[0, t] + bias) * gate)
 
 
 def test_without_a_gate_even_weights_change_nothing():

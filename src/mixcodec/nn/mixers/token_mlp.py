@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
+from mixcodec.nn.channels.mlp import Mlp
 from mixcodec.nn.mixers.base import MADE, MIXERS, TwoForms
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number
@@ -75,26 +76,32 @@ class MixerMlp(TwoForms):
 
 @MIXERS.register("nin_gating")
 class NinGating(TwoForms):
-    """linear(x) * gate, the gate made by a perceptron over the tokens: a network within the network.
+    """linear(x) * gate, the gate made of x by a whole block of MLP-Mixer: a network within the network.
 
-    Abdullah and Sun, 2024, NiNformer: A Network in Network Transformer with Token Mixing Generated Gating Function. Unlike
-    MLP-Mixer's, its weights between tokens depend on the input. (B, *grid, C) of `size` tokens in all, or causal over the
-    last `size` tokens. Cost per token: as `mixer_mlp`'s. State: the last size - 1 tokens, normed.
+    Abdullah and Sun, 2024, NiNformer: A Network in Network Transformer with Token Mixing Generated Gating Function. The block
+    is u = x + tokens(norm(x)), gate = u + channels(norm(u)), a perceptron over the tokens and one with `expansion` times the
+    channels between over each token's. Unlike MLP-Mixer's, the weights between tokens depend on the input. (B, *grid, C) of
+    `size` tokens in all, or causal over the last `size` tokens. Cost per token: as `mixer_mlp`'s without its gate, C^2 and
+    2 * expansion * C^2. State: the last size - 1 tokens, normed.
     """
 
     exports = MADE
 
-    def __init__(self, channels: int, size: int = 16, hidden: int = 32, causal: bool = True) -> None:
+    def __init__(self, channels: int, size: int = 16, hidden: int = 32, causal: bool = True, expansion: float = 1) -> None:
         super().__init__()
         self.causal = causal
         self.grid_ranks = (1,) if causal else (1, 2, 3)
         self.norm = torch.nn.LayerNorm(channels)
         self.tokens = TokenMlp("nin_gating", channels, size, hidden, causal)
+        self.channel_norm = torch.nn.LayerNorm(channels)
+        self.channels = Mlp(channels, expansion, exact=True)
         self.linear_map = torch.nn.Linear(channels, channels)
 
     def start(self, batch: int) -> State:
         return self.tokens.initial_state(batch)
 
     def mix(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        gate, state = self.tokens.step(self.norm(x), state)
+        y, state = self.tokens.step(self.norm(x), state)
+        gate = x + y
+        gate = gate + self.channels(self.channel_norm(gate))
         return self.linear_map(x) * gate, state
