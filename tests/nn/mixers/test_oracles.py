@@ -250,6 +250,30 @@ def test_shift_sees_what_its_table_says_and_shifting_loses_nothing():
     close(torch.cat(back, -1), x)
 
 
+@torch.no_grad()
+def test_shift_of_a_plane_moves_every_group_along_both_axes():
+    config = {"kind": "shift", "groups": 3, "stride": 2, "kernel": 1, "causal": False, "rank": 2}
+    mixer, x, (rows, columns) = build(config, 6), torch.randn(1, 5, 7, 6), (5, 7)
+    own = {name: tensor + torch.randn(tensor.shape) for name, tensor in mixer.state_dict().items()}
+    mixer.load_state_dict(own)
+    expected = torch.zeros(rows, columns, 6)
+    for axis in (0, 1):
+        for c in range(6):
+            group, by = c // 2, (c // 2 - 1) * 2
+            weight, bias = (own[f"groups.{3 * axis + group}.{name}"][c % 2] for name in ("weight", "bias"))
+            reach = abs(by) // 2  # (1 + 2 * reach)^2 taps
+            for i in range(rows):
+                for j in range(columns):
+                    expected[i, j, c] += bias
+                    for di in range(-reach, reach + 1):
+                        for dj in range(-reach, reach + 1):
+                            a, b = i + di, j + dj
+                            if 0 <= a < rows and 0 <= b < columns:  # zeros around what was moved around the end
+                                a, b = ((a - by) % rows, b) if axis == 0 else (a, (b - by) % columns)
+                                expected[i, j, c] += weight[0, reach + di, reach + dj] * x[0, a, b, c]
+    close(mixer(x)[0], expected)
+
+
 def test_each_head_of_mixed_convolution_has_its_own_reach():
     mixer = build({"kind": "mixed_convolution", "heads": 4}, 8)
     for i, head in enumerate(mixer.heads):

@@ -2,8 +2,7 @@
 
 import torch
 
-from mixcodec.errors import ConfigError
-from mixcodec.nn.mixers.base import MIXERS, TwoForms, kernel_size, ranks
+from mixcodec.nn.mixers.base import MIXERS, TwoForms, divides, kernel_size, ranks
 from mixcodec.nn.mixers.parts import Depthwise, depthwise_list
 from mixcodec.nn.state import State, inside, scoped
 from mixcodec.registry import whole_number
@@ -15,9 +14,9 @@ class Shift(TwoForms):
 
     Zheng et al., 2022, Mixing and Shifting: Exploiting Global and Local Dependencies in Vision MLPs. On each axis group i of
     `groups` moves by i * `stride` into the past and is convolved with `kernel` + 2 i taps. Not causal: the groups move by
-    (i - groups // 2) * stride, around the end, the taps growing with the distance; of a grid of `rank` 2 each half of the
-    channels moves along one axis. (B, *grid, C), linear. Cost per token: about (kernel + groups) * C, on two axes its
-    square. State: for each group the tokens it waits for.
+    (i - groups // 2) * stride, around the end, the taps growing with the distance; on a grid of `rank` 2 every group moves along
+    either axis, each with kernels of its own, and the two are summed. (B, *grid, C), linear. Cost per token: about
+    (kernel + groups) * C, on a plane twice its square. State: for each group the tokens it waits for.
     """
 
     linear = True
@@ -28,16 +27,14 @@ class Shift(TwoForms):
         super().__init__()
         self.grid_ranks = ranks("shift", causal, rank)
         kernel_size("shift", kernel, causal)
-        whole_number("mixer 'shift': groups", groups)
+        size = divides("shift", channels, groups, "groups")
         whole_number("mixer 'shift': stride", stride)
-        if channels % (groups * rank):
-            raise ConfigError(f"mixer 'shift': channels ({channels}) must divide by groups * rank ({groups * rank})")
-        self.causal = causal
+        self.causal, self.count = causal, groups
         self.offsets = [i * stride if causal else (i - groups // 2) * stride for i in range(groups)] * rank
         self.axes = [1 + i // groups for i in range(groups * rank)]
         self.groups = depthwise_list(
             Depthwise(
-                channels // len(self.axes),
+                size,
                 kernel + 2 * (abs(offset) // stride),
                 causal,
                 rank,
@@ -54,11 +51,12 @@ class Shift(TwoForms):
         return state
 
     def mix(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        parts = list(x.chunk(len(self.offsets), -1))
+        parts = list(x.chunk(self.count, -1)) * (x.ndim - 2)
         if not self.causal:
             parts = [part.roll(by, axis) for part, by, axis in zip(parts, self.offsets, self.axes, strict=True)]
         after: State = {}
         for i, group in enumerate(self.groups):
             parts[i], new = group.step(parts[i], inside(f"group{i}", state))
             after |= scoped(f"group{i}", new)
-        return torch.cat(parts, -1), after
+        branches = torch.cat(parts, -1).chunk(x.ndim - 2, -1)  # one an axis
+        return sum(branches[1:], branches[0]), after
