@@ -50,11 +50,12 @@ class AxisRaft(torch.nn.Module):
 class Raft(TwoForms):
     """A perceptron along each axis in turn, which sees a few channels, a raft, at once; with norm and residual between.
 
-    Tatsunami and Taki, 2021, RaftMLP: How Much Can Be Done Without Attention and with Less Spatial Locality? (B, *grid, C),
-    `rank` 1 or 2, made for `size` tokens on an axis: another grid is resized to that, mixed, and resized back. Or causal over
-    the last `size` tokens. Cost per token: 2 * expansion * raft * size * C an axis (causal: hidden * (size + 1) * C with
-    hidden = expansion * raft * size), and as many parameters as 2 * expansion * (raft * size)^2 an axis. State: the last
-    size - 1 tokens.
+    Tatsunami and Taki, 2021, RaftMLP: How Much Can Be Done Without Attention and with Less Spatial Locality? (Here the second
+    axis sees the norm of the normed tokens plus what the first made of them; the authors add that to the un-normed ones,
+    which a block doesn't show its mixer.) (B, *grid, C), `rank` 1 or 2, made for `size` tokens on an axis: another grid is
+    resized to that, mixed, and resized back. Or causal over the last `size` tokens. Cost per token: 2 * expansion * raft *
+    size * C an axis (causal: hidden * (size + 1) * C with hidden = expansion * raft * size), and as many parameters as
+    2 * expansion * (raft * size)^2 an axis. State: the last size - 1 tokens.
     """
 
     def __init__(
