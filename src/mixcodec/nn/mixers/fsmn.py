@@ -16,8 +16,11 @@ class Fsmn(TwoForms):
 
     Zhao et al., 2024, MossFormer2: Combining Transformer and RNN-Free Recurrent Network (the memory: Zhang et al., 2015,
     Feedforward Sequential Memory Networks). Layer i sees the outputs of all layers before it and is dilated by 2^i: a long
-    reach without a recurrence. (B, *grid, C), causal along time or centred on a grid of `rank` 1 or 2. Cost per token:
-    about 5 * C^2 + depth^2 / 2 * C * kernel^rank. State: what each layer has last seen, (kernel - 1) * 2^i tokens of (i + 1) * C.
+    reach without a recurrence. (Here the layers have no InstanceNorm, which sees the whole signal, and mix what each channel
+    was before, where the authors' groups are neighbours among all earlier channels; u and the gate aren't convolved first, and
+    x isn't added to their product, nor that normed.) (B, *grid, C), causal along time or centred on a grid of `rank` 1 or 2.
+    Cost per token: about 5 * C^2 + depth^2 / 2 * C * kernel^rank. State: what each layer has last seen, (kernel - 1) * 2^i
+    tokens of (i + 1) * C.
     """
 
     def __init__(

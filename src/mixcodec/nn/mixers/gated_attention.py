@@ -39,11 +39,12 @@ class GatedAttention(TwoForms):
     Transformer with Convolution-Augmented Joint Self-Attentions (the joint form: Hua et al., 2022, Transformer Quality in
     Linear Time). Projections are followed by depthwise convolutions; queries and keys of both forms are one projection of
     `size` channels, scaled and offset. Near: relu(q . k / P)^2 among the P tokens of a chunk, with rotary positions. Far:
-    q . k summed over all N tokens, divided by N (causal: over those so far, within a chunk those so far). (B, *grid, C),
-    causal along time or centred on a grid of `rank` 1 or 2 (windows of chunk^rank). Cost per token, E = expansion * C:
-    3 * C * E + C * size, and 4 * P * E + 4 * size * E; causal also Q * (size + 2 * E) in the far form's chunks of
-    Q = min(T, 64) tokens. State: what the convolutions saw, keys and values of chunk - 1 tokens,
-    the place in the chunk, and the sum k v^T (size, 2 * E) with its count.
+    q . k summed over all N tokens, divided by N (causal: over those so far, within a chunk those so far). (Here no half of the
+    channels is first moved on by a token, for the convolutions see the neighbours; the far form has no rotary positions, and
+    the last projection no norm.) (B, *grid, C), causal along time or centred on a grid of `rank` 1 or 2 (windows of
+    chunk^rank). Cost per token, E = expansion * C: 3 * C * E + C * size, and 4 * P * E + 4 * size * E; causal also
+    Q * (size + 2 * E) in the far form's chunks of Q = min(T, 64) tokens. State: what the convolutions saw, keys and values of
+    chunk - 1 tokens, the place in the chunk, and the sum k v^T (size, 2 * E) with its count.
     """
 
     exports = COUNTED

@@ -63,8 +63,10 @@ class AdaptiveFilter(Mixer):
 
     Huang et al., 2023, Adaptive Frequency Filters As Efficient Global Token Mixers. So it equals a circular convolution with
     the inverse transform of the mask: a kernel as large as the signal, new for every input. The network works on each
-    frequency alone, in `blocks` groups of channels: linear, ReLU, linear on real and imaginary parts. (B, *grid, C), of any
-    size and rank. Cost per token: 2 * C * log2(N) and 4 * C^2 / blocks.
+    frequency alone, in `blocks` groups of channels: linear, ReLU, linear on real and imaginary parts. (Here the linear maps
+    are real matrices over both parts; the authors' are complex products, and they shrink the
+    mask's small numbers to zero and add x to the result, as a block does.) (B, *grid, C), of any size and rank. Cost per
+    token: 2 * C * log2(N) and 4 * C^2 / blocks.
     """
 
     grid_ranks = (1, 2, 3)
