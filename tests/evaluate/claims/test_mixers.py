@@ -33,7 +33,7 @@ def test_every_kind_that_serves_a_line_is_measured_and_declares_a_growth():
 @pytest.mark.parametrize("form", forms(), ids=lambda form: f"{form.kind} {'causal' if form.causal else 'centred'}")
 def test_the_arithmetic_of_every_form_grows_as_it_declares(form):
     declared = form.build(32, 64).growth
-    lengths = (256, 512, 1024) if declared == "quadratic" else (1024, 2048, 4096)  # `mixed_span` looks back over 512
+    lengths = (256, 512, 1024) if declared == "quadratic" else (1024, 2048, 4096)  # some do 512 tokens at once
     costs = [n * cost(form.build(32, n), 32, (n,)).operations for n in lengths]
     if form.kind == "identity":
         assert costs == [0] * 3
@@ -99,6 +99,18 @@ def test_the_command_prints_a_table(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["mixers", "growth"])
     assert mixers.main() == 0
     assert "| identity | causal | linear | none |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["growths"], ["--claim", "growth"], ["growth", "scans"]])
+def test_a_wrong_word_is_one_line(words, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["mixers", *words])
+    assert mixers.main() == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert said.err.startswith("error: ")
+    assert said.err.endswith("; see python -m mixcodec.evaluate.claims.mixers --help\n")
+    assert words[-1 if len(words) == 2 and words[0] == "growth" else 0] in said.err
 
 
 def test_sized_kinds_are_made_for_the_length():
