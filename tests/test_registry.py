@@ -19,6 +19,9 @@ def test_builds_from_a_dict_and_takes_from_the_context_what_it_needs():
     assert parts.build("box", channels=4).size == 2
     with pytest.raises(ConfigError, match="missing a required argument: 'channels'"):
         parts.build("box")
+    assert parts.build({"kind": "box", "channels": 6}).channels == 6
+    with pytest.raises(ConfigError, match="'box': channels is not an option here, where it is 4"):
+        parts.build({"kind": "box", "channels": 6}, channels=4)
     with pytest.raises(ValueError, match="registered twice"):
         parts.register("box")(Box)
 
@@ -29,6 +32,9 @@ def test_builds_from_a_dict_and_takes_from_the_context_what_it_needs():
         ({"kind": "poling"}, "no mixer 'poling': did you mean 'pooling'"),
         ({"kind": "pooling", "sise": 3}, "no option 'sise': did you mean 'size'"),
         ({"size": 3}, "needs a 'kind'"),
+        ({"kind": "pooling", 3: 2}, "no option 3: known: "),
+        ({"kind": "pooling", None: 2}, "no option None: known: "),
+        ({"kind": "pooling", "channels": 32}, "'pooling': channels is not an option here, where it is 4: leave it out"),
     ],
 )
 def test_an_unknown_name_is_an_error_that_names_the_nearest(config, message):

@@ -9,11 +9,11 @@ from mixcodec.errors import ConfigError
 Part = TypeVar("Part")
 
 
-def nearest(name: str, known: list[str]) -> str:
-    """A hint that names the known word nearest to `name`, or lists them all."""
+def nearest(name: Any, known: list[str]) -> str:
+    """A hint that names the known word nearest to `name`, or lists them all; whatever is no word is near to none."""
     import difflib  # takes a millisecond, and few runs need it
 
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name, known, n=1) if isinstance(name, str) else []
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
 
 
@@ -61,7 +61,8 @@ class Registry(Generic[Part]):
         """The member that `config` describes: `{"kind": ..., option: value, ...}` or the bare kind.
 
         `context` holds what the caller knows (channels, say); a member takes of it what its constructor names.
-        Raises ConfigError for an unknown kind or option, naming the nearest known one, and for a missing option.
+        Raises ConfigError for an unknown kind or option, naming the nearest known one, for a missing option, and for one
+        that the caller gives.
         """
         if not isinstance(config, str | Mapping):
             raise ConfigError(f"a {self.family} is a kind or a mapping with one, not {config!r}")
@@ -73,6 +74,9 @@ class Registry(Generic[Part]):
         for name in config:
             if name not in known:
                 raise ConfigError(f"{self.family} {kind!r} has no option {name!r}: {nearest(name, known)}")
+            if name in context:
+                told = f"{name} is not an option here, where it is {context[name]!r}: leave it out"
+                raise ConfigError(f"{self.family} {kind!r}: {told}")
         own = self._parameters(kind)
         given = {k: v for k, v in context.items() if k in own} | config
         try:

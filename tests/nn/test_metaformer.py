@@ -71,3 +71,22 @@ def test_a_stack_states_what_its_mixers_can():
 def test_an_unknown_option_of_a_stage_is_an_error():
     with pytest.raises(ConfigError, match="did you mean 'depth'"):
         Stack(3, 3, 8, [{"dept": 2, "mixer": "pooling", "channel": "mlp"}])
+
+
+@pytest.mark.parametrize(
+    ("stages", "told"),
+    [
+        (None, "stages is None, but must be a list"),
+        ("pooling", "stages is 'pooling', but must be a list"),
+        ({"mixer": "pooling", "channel": "mlp"}, "stages is .* but must be a list"),
+        ([{"mixer": "pooling", "channel": "mlp", 3: 2}], "a stage has no option 3: known: "),
+        ([{"mixer": {"kind": "pooling", 3: 2}, "channel": "mlp"}], "mixer 'pooling' has no option 3: known: "),
+        ([{"mixer": "pooling", "channel": {"kind": "mlp", 3: 2}}], "channel mixer 'mlp' has no option 3: known: "),
+        ([{"mixer": {"kind": "inception", "layer": 0}, "channel": "mlp"}], "'inception': layer is not an option here"),
+        ([{"mixer": "pooling", "channel": {"kind": "mlp", "channels": 8}}], "'mlp': channels is not an option here"),
+    ],
+)
+def test_stages_that_make_no_sense_are_an_error_in_one_line(stages, told):
+    with pytest.raises(ConfigError, match=told) as error:
+        Stack(3, 3, 8, stages)
+    assert "\n" not in str(error.value)

@@ -123,7 +123,7 @@ def test_attention_is_the_softmax_of_rotated_products_over_its_window():
 @pytest.mark.parametrize("grid", [(2,), (9,), (2, 9), (7, 9), (2, 5, 6), (4, 5, 6)], ids=str)
 def test_centred_pooling_counts_only_places_inside_even_of_a_grid_narrower_than_its_window(grid):
     x = torch.randn(1, *grid, 3)
-    y = build({"kind": "pooling", "causal": False, "size": 5})(x)
+    y = MIXERS.build({"kind": "pooling", "causal": False, "size": 5}, channels=3)(x)
     for at in np.ndindex(*grid):
         around = tuple(slice(max(0, i - 2), i + 3) for i in at)
         mean = x[0][around].flatten(0, -2).mean(0)

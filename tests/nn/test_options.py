@@ -34,3 +34,36 @@ def test_a_channel_mixers_option_that_makes_no_sense_is_named(kind, name, value)
     with pytest.raises(ConfigError, match=name) as told:
         CHANNELS.build({"kind": kind, name: value}, channels=16)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("kind", MIXERS.kinds())
+def test_the_channels_are_the_stacks_and_an_option_is_a_word(kind):
+    for more, told in (({"channels": 32}, r"(: channels is|has) (not an|no) option\b"), ({3: 2}, " has no option 3")):
+        with pytest.raises(ConfigError, match=f"^mixer '{kind}' ?{told}"):
+            MIXERS.build({"kind": kind} | more, channels=16)
+
+
+@pytest.mark.parametrize("kind", ["inception", "mixed_span"])
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"layer": 1}, "layer is 1, but must be a whole number from 0 to 0"),
+        ({"layer": -1, "layers": 2}, "layer is -1"),
+        ({"layer": 0.5, "layers": 2}, "layer is 0.5"),
+        ({"layer": None}, "layer is None"),
+        ({"layers": 0}, "layers is 0"),
+        ({"layers": "4"}, "layers is '4'"),
+    ],
+)
+def test_a_layer_is_one_of_the_stacks(kind, more, told):
+    with pytest.raises(ConfigError, match=f"mixer '{kind}': {told}"):
+        MIXERS.build({"kind": kind} | more, channels=16)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("combiner", "group"), ("lococo", "chunk"), ("interleaved", "group"), ("gated_attention", "chunk")]
+)
+def test_a_group_has_a_largest_size(kind, name):
+    MIXERS.build({"kind": kind, name: 4096}, channels=16)
+    with pytest.raises(ConfigError, match=f"{name} is 4097, but must be a whole number from 2 to 4096"):
+        MIXERS.build({"kind": kind, name: 4097}, channels=16)

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-import io
 import os
-import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
 from mixcodec import __version__
 from mixcodec.errors import MixcodecError, UsageError
+from mixcodec.usage import parse
 
 COMMANDS = {
     "encode": "audio file -> .mxc file",
@@ -157,32 +156,17 @@ def _parse(command: Callable[..., None], name: str, arguments: list[str]) -> Cal
     """The command with its arguments, yet to be called; None where help was printed instead.
 
     Raises:
-        UsageError: the arguments cannot be parsed; tyro's boxed explanation, in one line.
+        UsageError: the arguments cannot be parsed.
     """
-    import tyro
 
     @functools.wraps(command)
     def bind(*positional: Any, **named: Any) -> Callable[[], None]:
         return functools.partial(command, *positional, **named)
 
-    said = io.StringIO()
     try:
-        with redirect_stderr(said):
-            return tyro.cli(bind, prog=f"mixcodec {name}", args=[ALIASES.get(word, word) for word in arguments])
-    except SystemExit as stop:
-        if not stop.code:
-            return None
-        raise UsageError(f"{_one_line(said.getvalue())}; see mixcodec {name} --help") from None
-
-
-def _one_line(box: str) -> str:
-    """The first paragraph of tyro's box and the nearest option it names, without the box."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    lines = [line.strip("│╭╰╮╯ ") for line in plain.splitlines()]
-    rules = [number for number, line in enumerate(lines) if set(line) <= {"─"}]
-    said = " ".join(lines[1 : rules[0] if rules else None]).removesuffix(".")
-    guess = lines.index("Perhaps you meant:") if "Perhaps you meant:" in lines else None
-    return said + (f"; perhaps you meant {lines[guess + 1]}" if guess is not None else "")
+        return parse(bind, f"mixcodec {name}", [ALIASES.get(word, word) for word in arguments])
+    except SystemExit:
+        return None
 
 
 def _unknown(name: str) -> str:

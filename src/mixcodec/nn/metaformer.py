@@ -104,6 +104,8 @@ class Stack(torch.nn.Module):
     def __init__(self, inputs: int, outputs: int, width: int, stages: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
         whole_number("width", width)
+        if not isinstance(stages, list | tuple):
+            raise ConfigError(f"stages is {stages!r}, but must be a list of mappings with a mixer and a channel mixer")
         plans: list[dict[str, Any]] = []
         for stage in stages:
             if not isinstance(stage, Mapping):

@@ -30,6 +30,13 @@ def mixed(codec):
     return mixer_variants(codec, KINDS)
 
 
+def test_a_base_without_a_mixer_to_replace_is_an_error(codec):
+    with pytest.raises(ConfigError, match="stages is empty, so there is no mixer"):
+        mixer_variants(codec | {"encoder": codec["encoder"] | {"stages": []}}, ["pooling"])
+    with pytest.raises(ConfigError, match="stages is None"):
+        mixer_variants(codec | {"encoder": codec["encoder"] | {"stages": None}}, ["pooling"])
+
+
 def test_every_quantizer_is_in_a_table_and_none_goes_unsaid(codec):
     found = quantizer_variants(codec)
     assert {variant.kind for variant in found} == set(QUANTIZERS.kinds())

@@ -1,5 +1,7 @@
 """What mixers say that they cost, against what is known by hand."""
 
+import math
+
 import pytest
 import torch
 
@@ -16,6 +18,18 @@ def test_work_is_what_is_known_by_hand():
     assert work(lambda: x.mT.unflatten(1, (2, 4))) == 0  # the same numbers, seen in another way
     q = torch.randn(1, 2, 50, 4)
     assert work(lambda: torch.nn.functional.scaled_dot_product_attention(q, q, q)) >= 4 * 2 * 50 * 50 * 4
+
+
+def test_a_fourier_transform_counts_its_logarithm():
+    """5 n log2 n for n complex numbers, half for real ones, beside the numbers written."""
+    x = torch.randn(3, 64, 8)
+    z, half = torch.fft.fft(x, dim=1), torch.fft.rfft(x, dim=1)
+    assert work(lambda: torch.fft.fft(z, dim=1)) == 5 * z.numel() * 6 + z.numel()
+    assert work(lambda: torch.fft.fftn(z, dim=(1, 2))) == 5 * z.numel() * (6 + 3) + z.numel()
+    assert work(lambda: torch.fft.rfft(x, dim=1)) == 2.5 * x.numel() * 6 + half.numel()
+    least = 2.5 * x.numel() * 6 + x.numel()
+    assert least <= work(lambda: torch.fft.irfft(half, 64, dim=1)) <= least + 2 * half.numel()  # it may copy its input
+    assert work(lambda: torch.fft.rfft(x[:, :60], dim=1)) == int(2.5 * 3 * 60 * 8 * math.log2(60) + 3 * 31 * 8)
 
 
 @pytest.mark.parametrize(

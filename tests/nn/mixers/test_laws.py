@@ -280,6 +280,60 @@ def test_a_state_of_another_batch_is_an_error(config):
             mixer.step(torch.randn(1, 3, CHANNELS), state)
 
 
+@pytest.mark.parametrize("config", STREAMED)
+def test_a_state_that_lacks_a_tensor_is_an_error_that_names_it(config):
+    mixer = build(config)
+    state = mixer.initial_state(1)
+    for name in state:
+        other = {("x" + n if n == name else n): tensor for n, tensor in state.items()}
+        with pytest.raises(ConfigError, match=f"^{type(mixer).__name__}: the state has no '{name}'"):
+            mixer.step(torch.randn(1, 3, CHANNELS), other)
+
+
+@pytest.mark.parametrize("config", STREAMED)
+def test_the_state_begins_where_the_mixer_is(config):
+    mixer = build(config).to("meta")
+    assert {tensor.device.type for tensor in mixer.initial_state(2).values()} <= {"meta"}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("config", "grid"), ALL)
+def test_tokens_that_do_not_suit_the_weights_are_an_error_in_one_line(config, grid):
+    mixer, x = build(config), torch.randn(1, *grid, CHANNELS)
+    state = [mixer.initial_state(1)] if mixer.causal else []
+    wrong = [
+        (x.long(), "takes floating-point numbers, not torch.int64"),
+        (x > 0, "not torch.bool"),
+        (x * 1j, "not torch.complex64"),
+    ]
+    if config["kind"] not in ("identity", "fourier"):
+        wrong += [(x[..., :12], f"was made for {CHANNELS} channels, not for tokens of shape")]
+    if any(True for _ in mixer.parameters()):
+        wrong += [(x.to(dtype), f"the tokens are {dtype}, the weights torch.float32") for dtype in OTHERS]
+    for tokens, told in wrong:
+        for run in (mixer, lambda tokens: mixer.step(tokens, *state)) if state else (mixer,):
+            with pytest.raises(ConfigError, match=told) as error:
+                run(tokens)
+            assert "\n" not in str(error.value)
+
+
+OTHERS = (torch.float64, torch.bfloat16, torch.float16)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("config", "grid"), ALL)
+def test_autocast_takes_either_type_and_weights_that_are_not_there_any(config, grid):
+    mixer, x = build(config), torch.randn(1, *grid, CHANNELS)
+    exact = mixer(x)
+    for tokens in (x, x.bfloat16()):
+        with torch.autocast("cpu", torch.bfloat16):
+            y = mixer(tokens)
+        assert (y.float() - exact).square().mean() < 0.01 * exact.square().mean() + 1e-4
+    if not any(True for _ in mixer.parameters()):
+        for dtype in (torch.float64, torch.bfloat16):
+            assert mixer(x.to(dtype)).dtype == dtype
+
+
 @pytest.mark.parametrize("config", [*CENTRED, *SIZED], ids=lambda c: " ".join(map(str, c.values())))
 def test_a_centred_form_does_not_stream_and_sees_the_future(config):
     mixer = build(config)

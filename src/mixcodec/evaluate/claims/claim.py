@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import tyro
-
 from mixcodec.errors import MixcodecError
+from mixcodec.usage import parse
 
 
 def command(run: Callable[[Any], None], arguments: type) -> int:
     """Runs a command with the arguments of its line; a user's mistake is one line and exit status 2."""
     try:
-        run(tyro.cli(arguments))
+        run(parse(arguments, f"python -m mixcodec.evaluate.claims.{Path(inspect.getfile(run)).stem}"))
     except MixcodecError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 2
     return 0
 

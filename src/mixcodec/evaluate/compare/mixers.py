@@ -41,10 +41,12 @@ def mixer_variants(codec: Mapping[str, Any], wanted: Sequence[str] = ()) -> list
     use, are in the first table alone.
 
     Raises:
-        ConfigError: `wanted` names a kind that is not there, or the base cannot be built.
+        ConfigError: `wanted` names a kind that is not there, the base cannot be built, or its encoder has no stage.
     """
     kinds = chosen_kinds(MIXERS, wanted)
     base = CodecNet(codec)
+    if not codec["encoder"]["stages"]:
+        raise ConfigError("encoder.stages is empty, so there is no mixer to put others in the place of: give it a stage")
     own = codec["encoder"]["stages"][0]["mixer"]
     own = {"kind": own} if isinstance(own, str) else dict(own)
     made: dict[str, list[Variant]] = {kind: [] for kind in kinds}

@@ -125,6 +125,12 @@ def on_a_line(kind: str, rank: int, why: str) -> tuple[int, ...]:
     return (rank,)
 
 
+def at_layer(kind: str, layer: int, layers: int) -> None:
+    """Raises ConfigError where there is no such `layer`, from 0, of `layers`."""
+    whole_number(f"mixer {kind!r}: layers", layers)
+    whole_number(f"mixer {kind!r}: layer", layer, 0, layers - 1)
+
+
 def divides(kind: str, channels: int, heads: int, name: str = "heads") -> int:
     """Channels of one of `heads` equal parts. Raises ConfigError where they are not equal."""
     whole_number(f"mixer {kind!r}: {name}", heads)
@@ -146,12 +152,14 @@ class Mixers(Registry[Mixer]):
 
     def build(self, config: Mapping[str, Any] | str, **context: Any) -> Mixer:
         kind = config.get("kind") if isinstance(config, Mapping) else config
-        if not (isinstance(config, Mapping) and isinstance(kind, str)):
+        if not isinstance(kind, str):
             return super().build(config, **context)
-        own = self._parameters(kind)
-        asked = {name: config[name] for name in FORM if name in config and name not in own}
-        mixer = super().build({name: value for name, value in config.items() if name not in asked}, **context)
-        return _held_against(asked, kind, mixer)
+        own, options = self._parameters(kind), dict(config) if isinstance(config, Mapping) else {"kind": kind}
+        asked = {name: options.pop(name) for name in FORM if name in options and name not in own}
+        mixer = _held_against(asked, kind, super().build(options, **context))
+        if "channels" in own:
+            mixer.width = context.get("channels", options.get("channels"))
+        return mixer
 
 
 def _held_against(asked: Mapping[str, Any], kind: str, mixer: Mixer) -> Mixer:

@@ -34,7 +34,7 @@ class Combiner(TwoForms):
         super().__init__()
         self.grid_ranks = ranks("combiner", causal, rank)
         rotary_heads("combiner", channels, heads, rank)
-        whole_number("mixer 'combiner': group", group, 2)
+        whole_number("mixer 'combiner': group", group, 2, 4096)
         whole_number("mixer 'combiner': memory", memory)
         self.causal, self.growth = causal, "linear" if causal else "quadratic"
         self.channels, self.heads, self.group, self.memory = channels, heads, group, memory

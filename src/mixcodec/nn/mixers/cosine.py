@@ -63,7 +63,7 @@ class Dct(Mixer):
         """The weight of each band, (B, bands.., C), for a spectrum (B, *grid, C)."""
         strength = spectrum.abs()
         for axis in range(1, spectrum.ndim - 1):
-            member = self._member(spectrum.shape[axis], spectrum)
+            member = self._member(spectrum.shape[axis], strength)
             strength = torch.tensordot(strength, member / member.sum(0).clamp(min=1), ([axis], [0])).movedim(-1, axis)
         hidden = F.gelu(self.up(strength.to(self.up.weight.dtype)) + self.offset)
         return 1 + self.down(hidden)

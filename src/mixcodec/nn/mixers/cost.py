@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -12,13 +13,17 @@ from torch.utils.flop_counter import flop_registry
 from mixcodec.nn.mixers.base import Mixer
 
 PRODUCTS = (torch.ops.aten._scaled_dot_product_flash_attention_for_cpu,)
+TRANSFORMS = (torch.ops.aten._fft_c2c, torch.ops.aten._fft_r2c, torch.ops.aten._fft_c2r)
+COMPLEX = 5.0
+"""Operations of a Fourier transform, a complex number and doubling of its length; between real and complex numbers half."""
 
 
 class Cost(NamedTuple):
     """Of a mixer in one form, for one item."""
 
     operations: float
-    """For a token: multiplications and additions of products, and numbers written by everything else."""
+    """For a token: multiplications and additions of products and of Fourier transforms, and numbers written by everything
+    else."""
     state: int
     """Numbers that a stream carries from token to token; 0 where there is no stream."""
 
@@ -31,14 +36,16 @@ def cost(mixer: Mixer, channels: int, grid: tuple[int, ...] = (256,)) -> Cost:
 
 
 class Work(TorchDispatchMode):
-    """Counts, inside `with`, multiplications and additions of products and numbers written by everything else.
+    """Counts, inside `with`, multiplications and additions of products and of Fourier transforms, and all numbers written.
 
-    Exact and the same on every machine; a Fourier transform of n numbers counts as n, so its log n is not seen.
+    Exact and the same on every machine. A Fourier transform counts as 5 n log2(n) for n complex numbers and as half of that
+    from or to n real ones, whatever n's factors (Cooley and Tukey, 1965, An Algorithm for the Machine Calculation of Complex
+    Fourier Series); over several axes n is that of the whole grid, and other axes are many transforms.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.total: int = 0
+        self.total: float = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -48,6 +55,10 @@ class Work(TorchDispatchMode):
             self.total += 4 * query.numel() * key.shape[-2]
         elif packet in flop_registry:
             self.total += flop_registry[packet](*args, **(kwargs or {}), out_val=out)
+        elif packet in TRANSFORMS:
+            signal = out if packet is torch.ops.aten._fft_c2r else args[0]
+            factor = COMPLEX if signal.is_complex() else COMPLEX / 2
+            self.total += factor * signal.numel() * math.log2(math.prod(signal.shape[axis] for axis in args[1]))
         given = {t.untyped_storage().data_ptr() for t in _tensors(args)}
         self.total += sum(t.numel() for t in _tensors(out) if t.untyped_storage().data_ptr() not in given)
         return out
@@ -62,7 +73,7 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 def work(run: Callable[[], Any]) -> int:
-    """What `run` computes, in numbers written and operations of products."""
+    """What `run` computes, in numbers written and operations of products and Fourier transforms, rounded down."""
     with torch.no_grad(), Work() as counter:
         run()
     return int(counter.total)

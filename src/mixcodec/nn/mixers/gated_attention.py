@@ -62,7 +62,7 @@ class GatedAttention(TwoForms):
         super().__init__()
         self.grid_ranks = ranks("gated_attention", causal, rank)
         kernel_size("gated_attention", kernel, causal)
-        whole_number("mixer 'gated_attention': chunk", chunk, 2)
+        whole_number("mixer 'gated_attention': chunk", chunk, 2, 4096)
         whole_number("mixer 'gated_attention': size", size)
         if size % (2 * rank):
             raise ConfigError(f"mixer 'gated_attention': size ({size}) must divide by twice the rank ({rank})")

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.mixers.attention import Attention, rotate_places
-from mixcodec.nn.mixers.base import COUNTED, MIXERS, Export, Mixer, divides, never_causal, ranks
+from mixcodec.nn.mixers.base import COUNTED, MIXERS, Export, Mixer, at_layer, divides, never_causal, ranks
 from mixcodec.nn.mixers.heads import split_heads
 from mixcodec.nn.mixers.parts import FAR
 from mixcodec.nn.mixers.windows import grid_places, merge, partition, window_places
@@ -96,6 +96,7 @@ class MixedSpan(Attention):
         whole_number("mixer 'mixed_span': span", span, window)
         if not isinstance(far, list | tuple):
             raise ConfigError(f"mixer 'mixed_span': far is {far!r}, but must be a list of layers, such as [0, -1]")
+        at_layer("mixed_span", layer, layers)
         for place in far:
             whole_number("mixer 'mixed_span': far", place, -layers, layers - 1)
         looks_far = any(place % layers == layer for place in far)

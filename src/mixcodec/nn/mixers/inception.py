@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.mixers.attention import Attention
-from mixcodec.nn.mixers.base import MIXERS, Export, TwoForms, kernel_size, ranks
+from mixcodec.nn.mixers.base import MIXERS, Export, TwoForms, at_layer, kernel_size, ranks
 from mixcodec.nn.mixers.heads import split_heads
 from mixcodec.nn.mixers.parts import Depthwise, Maximum
 from mixcodec.nn.mixers.pooling import POOL, Pooling
@@ -59,6 +59,7 @@ class Inception(TwoForms):
         kernel_size("inception", kernel, causal)
         whole_number("mixer 'inception': pool", pool, 2, 64)
         whole_number("mixer 'inception': heads", heads)
+        at_layer("inception", layer, layers)
         self.causal, self.pool = causal, pool
         self.growth = "linear" if causal else "quadratic"
         if rank == 1:

@@ -40,7 +40,7 @@ class Interleaved(TwoForms):
         super().__init__()
         self.grid_ranks = ranks("interleaved", causal, rank)
         rotary_heads("interleaved", channels, heads, rank)
-        whole_number("mixer 'interleaved': group", group, 2)
+        whole_number("mixer 'interleaved': group", group, 2, 4096)
         whole_number("mixer 'interleaved': latents", latents)
         whole_number("mixer 'interleaved': memory", memory, 2)
         self.causal, self.growth = causal, "linear" if causal else "quadratic"

@@ -47,7 +47,7 @@ class LoCoCo(Mixer):
         on_a_line("lococo", rank, WHY)
         rotary_heads("lococo", channels, heads, 1)
         kernel_size("lococo", kernel, False)
-        whole_number("mixer 'lococo': chunk", chunk, 2)
+        whole_number("mixer 'lococo': chunk", chunk, 2, 4096)
         whole_number("mixer 'lococo': slots", slots)
         self.causal, self.grid_ranks = causal, (1,)
         self.channels, self.heads, self.chunk, self.slots = channels, heads, chunk, slots

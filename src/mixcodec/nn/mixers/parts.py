@@ -68,7 +68,20 @@ class Depthwise(torch.nn.Module):
         return self.weight
 
 
-class Maximum(torch.nn.Module):
+class Placed(torch.nn.Module):
+    """A module without weights that moves from device to device all the same; its state begins where it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place: torch.Tensor
+        self.register_buffer("place", torch.empty(0), persistent=False)
+
+    def zeros(self, *shape: int) -> torch.Tensor:
+        """Zeros in float32 on the module's device."""
+        return torch.zeros(*shape, device=self.place.device)
+
+
+class Maximum(Placed):
     """Maximum over a window, (B, *grid, C) -> the same: causal over the last `size` tokens, else centred on every axis.
 
     Places outside the signal don't count. State of the causal form: the last size - 1 tokens and which of them are real.
@@ -81,7 +94,7 @@ class Maximum(torch.nn.Module):
     def initial_state(self, batch: int) -> State:
         if not self.causal or self.size == 1:
             return {}
-        return {"past": torch.zeros(batch, self.size - 1, self.channels), "real": torch.zeros(batch, self.size - 1, 1)}
+        return {"past": self.zeros(batch, self.size - 1, self.channels), "real": self.zeros(batch, self.size - 1, 1)}
 
     def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         if self.size == 1:
@@ -99,7 +112,7 @@ class Maximum(torch.nn.Module):
         return y, {"past": seen[:, -keep:], "real": real[:, -keep:]}
 
 
-class Mean(torch.nn.Module):
+class Mean(Placed):
     """Mean over the tokens: of all so far if causal, (B, T, C) -> (B, T, C), else of the whole grid, (B, 1.., C).
 
     State: the sum and the number of the tokens so far, in float32.
@@ -110,7 +123,7 @@ class Mean(torch.nn.Module):
         self.channels, self.causal = channels, causal
 
     def initial_state(self, batch: int) -> State:
-        return {"sum": torch.zeros(batch, self.channels), "count": torch.zeros(batch, 1)} if self.causal else {}
+        return {"sum": self.zeros(batch, self.channels), "count": self.zeros(batch, 1)} if self.causal else {}
 
     def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         if not self.causal:

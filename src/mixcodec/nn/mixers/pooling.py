@@ -5,6 +5,7 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.mixers.base import MIXERS, Mixer
+from mixcodec.nn.mixers.parts import Placed
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number
 
@@ -12,7 +13,7 @@ POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
 @MIXERS.register("pooling")
-class Pooling(Mixer):
+class Pooling(Placed, Mixer):
     """Average of the neighbours less the token itself; it has no parameters and maps constants to zero.
 
     Yu et al., 2022, MetaFormer Is Actually What You Need for Vision. Causal: the average runs over the last `size`
@@ -34,7 +35,7 @@ class Pooling(Mixer):
     def initial_state(self, batch: int) -> State:
         if not self.causal:
             return super().initial_state(batch)
-        return {"past": torch.zeros(batch, self.size - 1, self.channels), "real": torch.zeros(batch, self.size - 1, 1)}
+        return {"past": self.zeros(batch, self.size - 1, self.channels), "real": self.zeros(batch, self.size - 1, 1)}
 
     def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         if not self.causal:

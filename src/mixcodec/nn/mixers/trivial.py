@@ -52,7 +52,8 @@ class Random(TwoForms):
         self.register_buffer("matrix", torch.rand(size, size).softmax(-1))
 
     def start(self, batch: int) -> State:
-        return {"past": self.matrix.new_zeros(batch, self.size - 1, self.channels), "row": torch.zeros(batch, 1)}
+        past = self.matrix.new_zeros(batch, self.size - 1, self.channels)
+        return {"past": past, "row": torch.zeros(batch, 1, device=self.matrix.device)}
 
     def mix(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         if not self.causal:
