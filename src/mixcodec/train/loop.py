@@ -28,13 +28,13 @@ from mixcodec.losses import (
     generator_loss,
 )
 from mixcodec.losses.discriminators import DISCRIMINATORS
+from mixcodec.losses.recognition import WIDTH as TEACHER_WIDTH
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.processes import mean_over_processes
 from mixcodec.nn.state import inside, scoped
 from mixcodec.train.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from mixcodec.train.log import RunLog
 from mixcodec.train.recipe import Recipe
-from mixcodec.train.teacher import WIDTH as TEACHER_WIDTH
 from mixcodec.train.teacher import WhisperTeacher, whisper_weights
 from mixcodec.train.validate import validate
 from mixcodec.train.warm import adopt

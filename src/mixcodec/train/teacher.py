@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,10 +16,9 @@ from mixcodec.audio import Wave, resample
 from mixcodec.errors import ConfigError
 from mixcodec.evaluate.extras import need_package
 from mixcodec.evaluate.whisper import EXTRA, find_whisper, joined_whisper
+from mixcodec.losses.recognition import WIDTH
 
 RATE, FRAME_RATE, MOST_SECONDS = 16000, 50, 30
-WIDTH = 512
-"""Numbers that Whisper base gives a frame."""
 FLOAT16 = 4
 """The type's number in CTranslate2's files."""
 
@@ -96,9 +96,10 @@ def whisper_weights(wanted_by: str) -> dict[str, torch.Tensor]:
         for _ in range(count):
             name, (rank,) = text(), read("B")
             *shape, kind, size = read(f"{rank}IBI")
-            values = file.read(size)
-            if name.startswith("encoder/") and shape:
-                if kind != FLOAT16:
-                    raise ConfigError(f"{wanted_by}: {path} holds {name} in another type than float16")
-                weights[name] = torch.from_numpy(np.frombuffer(values, np.float16).reshape(shape).copy())
+            if not (name.startswith("encoder/") and shape):
+                file.seek(size, os.SEEK_CUR)
+                continue
+            if kind != FLOAT16:
+                raise ConfigError(f"{wanted_by}: {path} holds {name} in another type than float16")
+            weights[name] = torch.from_numpy(np.frombuffer(file.read(size), np.float16).reshape(shape).copy())
     return weights
