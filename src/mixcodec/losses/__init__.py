@@ -6,6 +6,7 @@ from mixcodec.losses.envelope import Envelope
 from mixcodec.losses.loudness import Loudness
 from mixcodec.losses.recognition import Recognition, WhisperEncoder
 from mixcodec.losses.spectral import Spectral
+from mixcodec.losses.words import WhisperDecoder, Words
 
 __all__ = [
     "Balancer",
@@ -13,7 +14,9 @@ __all__ = [
     "Loudness",
     "Recognition",
     "Spectral",
+    "WhisperDecoder",
     "WhisperEncoder",
+    "Words",
     "discriminator_loss",
     "feature_loss",
     "generator_loss",

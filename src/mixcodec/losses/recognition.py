@@ -19,19 +19,51 @@ LAYERS, HEADS, WIDTH = 6, 8, 512
 """Of Whisper base."""
 
 
-class WhisperEncoder(torch.nn.Module):
+class WhisperPart(torch.nn.Module):
+    """Frozen weights of one side of Whisper, and what both sides do with them."""
+
+    side: str
+
+    def __init__(self, weights: Mapping[str, torch.Tensor], dtype: torch.dtype = torch.float32) -> None:
+        """Of `weights`, as `mixcodec.train.teacher.whisper_weights` reads them, those of this side.
+
+        `dtype` is what matrices are kept in: bfloat16 spares autocast the casting.
+        """
+        super().__init__()
+        for name, value in weights.items():
+            if name.startswith(self.side):
+                matrix = value.dim() > 1 and name.endswith("weight")
+                self.register_buffer(name.replace("/", "__"), value.to(dtype if matrix else torch.float32), persistent=False)
+
+    def _of(self, name: str) -> torch.Tensor:
+        return getattr(self, f"{self.side}/{name}".replace("/", "__"))
+
+    def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        return F.linear(x, self._of(f"{name}/weight"), self._of(f"{name}/bias"))
+
+    def _norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        name = f"{name}/layer_norm".removeprefix("/")
+        return F.layer_norm(x, (WIDTH,), self._of(f"{name}/gamma"), self._of(f"{name}/beta"))
+
+    def _mlp(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        return self._linear(F.gelu(self._linear(self._norm(x, name), f"{name}/linear_0")), f"{name}/linear_1")
+
+
+class WhisperEncoder(WhisperPart):
     """Waves (B, N) -> what Whisper base makes of them after each layer, a list of (B, T, 512), 50 frames a second.
 
     The last is what its decoder is given. T is N / 20 ms, rounded down; what comes after 30 s is not heard. Radford et al., 2022,
     Robust speech recognition via large-scale weak supervision.
     """
 
-    def __init__(self, weights: Mapping[str, torch.Tensor], sample_rate: int) -> None:
-        """`weights` as `mixcodec.train.teacher.whisper_weights` reads them; they are not trained.
+    side = "encoder"
+
+    def __init__(self, weights: Mapping[str, torch.Tensor], sample_rate: int, dtype: torch.dtype = torch.float32) -> None:
+        """`weights` and `dtype` as of `WhisperPart`.
 
         Raises ValueError where 25 ms and 10 ms are no whole numbers of samples, or the rate is below 16 kHz.
         """
-        super().__init__()
+        super().__init__(weights, dtype)
         if sample_rate % 200 or sample_rate < 2 * TOP_HZ:
             raise ValueError(f"Whisper hears from 16 kHz up, at a multiple of 200 Hz, and not {sample_rate} Hz")
         self.window, self.hop = sample_rate // BINS_HZ, sample_rate // HOPS_A_SECOND
@@ -40,8 +72,6 @@ class WhisperEncoder(torch.nn.Module):
         self.register_buffer("filters", torch.from_numpy(slaney_filters()).float(), persistent=False)
         self.taper: torch.Tensor
         self.filters: torch.Tensor
-        for name, value in weights.items():
-            self.register_buffer(name.replace("/", "__"), value.float(), persistent=False)
 
     def forward(self, wave: torch.Tensor) -> list[torch.Tensor]:
         with torch.autocast(wave.device.type, enabled=False):
@@ -53,10 +83,8 @@ class WhisperEncoder(torch.nn.Module):
         for layer in range(LAYERS):
             attention, mlp = f"layer_{layer}/self_attention", f"layer_{layer}/ffn"
             q, k, v = self._linear(self._norm(x, attention), f"{attention}/linear_0").chunk(3, -1)
-            heads = (y.unflatten(-1, (HEADS, -1)).transpose(1, 2) for y in (q, k, v))
-            mixed = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-            x = x + self._linear(mixed, f"{attention}/linear_1")
-            x = x + self._linear(F.gelu(self._linear(self._norm(x, mlp), f"{mlp}/linear_0")), f"{mlp}/linear_1")
+            x = x + self._linear(attend(q, k, v), f"{attention}/linear_1")
+            x = x + self._mlp(x, mlp)
             found.append(x)
         return [*found[:-1], self._norm(found[-1], "")]
 
@@ -69,16 +97,6 @@ class WhisperEncoder(torch.nn.Module):
         level = mel.clamp(min=1e-10).log10()
         loudest = level.detach().amax((1, 2), keepdim=True)
         return ((torch.maximum(level, loudest - 8) + 4) / 4).mT[:, :, : 2 * MOST_FRAMES]
-
-    def _of(self, name: str) -> torch.Tensor:
-        return getattr(self, f"encoder/{name}".replace("/", "__"))
-
-    def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
-        return F.linear(x, self._of(f"{name}/weight"), self._of(f"{name}/bias"))
-
-    def _norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
-        name = f"{name}/layer_norm".removeprefix("/")
-        return F.layer_norm(x, (WIDTH,), self._of(f"{name}/gamma"), self._of(f"{name}/beta"))
 
 
 class Recognition(torch.nn.Module):
@@ -105,6 +123,12 @@ class Recognition(torch.nn.Module):
         spread = (target - target.mean(1, keepdim=True)).abs().mean()
         spread = mean_over_processes(spread) if self.training else spread
         return (estimate - target).abs().mean() / spread.clamp(min=1e-5)
+
+
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool = False) -> torch.Tensor:
+    """Whisper's attention of q (B, T, 512) to k and v (B, S, 512): (B, T, 512)."""
+    heads = (y.unflatten(-1, (HEADS, -1)).transpose(1, 2) for y in (q, k, v))
+    return F.scaled_dot_product_attention(*heads, is_causal=causal).transpose(1, 2).flatten(2)
 
 
 def slaney_filters() -> NDArray[np.float64]:

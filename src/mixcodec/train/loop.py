@@ -22,7 +22,9 @@ from mixcodec.losses import (
     Loudness,
     Recognition,
     Spectral,
+    WhisperDecoder,
     WhisperEncoder,
+    Words,
     discriminator_loss,
     feature_loss,
     generator_loss,
@@ -35,7 +37,7 @@ from mixcodec.nn.state import inside, scoped
 from mixcodec.train.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from mixcodec.train.log import RunLog
 from mixcodec.train.recipe import Recipe
-from mixcodec.train.teacher import WhisperTeacher, whisper_weights
+from mixcodec.train.teacher import WhisperListener, WhisperTeacher, whisper_weights
 from mixcodec.train.validate import validate
 from mixcodec.train.warm import adopt
 
@@ -100,7 +102,7 @@ class Trainer:
         if recipe.compile:
             self._compile(self.spectral, self.envelope, self.loudness)
         self.balancer = _balancer(recipe).to(self.fabric.device) if recipe.loss.balanced else None
-        self.recognition = _recognition(recipe, self.fabric.device) if recipe.loss.recognition else None
+        self.listeners = _listeners(recipe, self.fabric.device)
         self.teacher = self._teacher()
         self.step, self.best, self.seconds = 0, math.inf, 0.0
         self.history: list[dict[str, Any]] = []
@@ -224,9 +226,9 @@ class Trainer:
         for name, term in (("envelope", self.envelope), ("loudness", self.loudness)):
             if getattr(weights, name):
                 terms[name] = term(heard, target)
-        if self.recognition:
+        for name, term in self.listeners.items():
             with self.fabric.autocast():
-                terms["recognition"] = self.recognition(heard[:: weights.recognition_every], target[:: weights.recognition_every])
+                terms[name] = term(heard[:: weights.recognition_every], target[:: weights.recognition_every])
         shares = {name: getattr(weights, name) for name in terms}
         values = {name: term.detach() for name, term in terms.items()}
         values |= {"commitment": commitment.detach(), "usage": usage.detach().min()}
@@ -338,19 +340,31 @@ class Trainer:
 
 def _balancer(recipe: Recipe) -> Balancer:
     loss, adversary = recipe.loss, recipe.adversary
-    weights = {
-        name: getattr(loss, name) for name in ("mel", "magnitude", "complex", "phase", "envelope", "loudness", "recognition")
-    }
+    names = ("mel", "magnitude", "complex", "phase", "envelope", "loudness", "recognition", "words")
+    weights = {name: getattr(loss, name) for name in names}
     if adversary.begin < recipe.steps:
         weights |= {"generator": adversary.weight, "feature": adversary.feature_weight}
     return Balancer(weights)
 
 
-def _recognition(recipe: Recipe, device: torch.device) -> Recognition:
+def _listeners(recipe: Recipe, device: torch.device) -> dict[str, torch.nn.Module]:
+    """The losses that a recogniser hears, by their names."""
+    asked = [name for name in ("recognition", "words") if getattr(recipe.loss, name)]
+    if not asked:
+        return {}
+    by = f"loss.{asked[0]}"
+    dtype = torch.bfloat16 if recipe.precision.startswith("bf16") else torch.float32
+    weights = whisper_weights(by, ("encoder", "decoder") if "words" in asked else ("encoder",))
     try:
-        return Recognition(WhisperEncoder(whisper_weights("loss.recognition"), recipe.data.sample_rate)).to(device)
+        encoder = WhisperEncoder(weights, recipe.data.sample_rate, dtype)
     except ValueError as error:
-        raise ConfigError(f"loss.recognition: {error}") from None
+        raise ConfigError(f"{by}: {error}") from None
+    found: dict[str, torch.nn.Module] = {}
+    if "recognition" in asked:
+        found["recognition"] = Recognition(encoder).to(device)
+    if "words" in asked:
+        found["words"] = Words(encoder, WhisperDecoder(weights, dtype), WhisperListener(by, recipe.threads)).to(device)
+    return found
 
 
 def schedule(step: int, recipe: Recipe) -> float:

@@ -36,8 +36,10 @@ class LossConfig:
     """Disturbance of perceived loudness."""
     recognition: float = 0.0
     """Distance of what Whisper base makes of the wave; needs the packages of [eval-words]."""
+    words: float = 0.0
+    """Divergence of the words that Whisper base hears in the wave from those in the original; needs the same packages."""
     recognition_every: int = 4
-    """It hears one item of a batch of so many."""
+    """The recogniser hears one item of a batch of so many."""
     complex_below: float = 8000
     """Frequency in Hz under which the complex term counts."""
     balanced: bool = False

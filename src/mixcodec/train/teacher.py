@@ -17,6 +17,7 @@ from mixcodec.errors import ConfigError
 from mixcodec.evaluate.extras import need_package
 from mixcodec.evaluate.whisper import EXTRA, find_whisper, joined_whisper
 from mixcodec.losses.recognition import WIDTH
+from mixcodec.losses.words import END, PROMPT
 
 RATE, FRAME_RATE, MOST_SECONDS = 16000, 50, 30
 FLOAT16 = 4
@@ -71,8 +72,40 @@ class WhisperTeacher:
         return F.avg_pool1d(features.mT, self.every).mT if self.every > 1 else features
 
 
-def whisper_weights(wanted_by: str) -> dict[str, torch.Tensor]:
-    """The weights of the encoder in Whisper's file, as float16, by the names that they have there.
+class WhisperListener:
+    """What Whisper base hears: features (B, T, 512) of its encoder -> tokens (B, L), greedily, in the likeliest language of each.
+
+    Each row is the prompt of four (start, language, transcription, no times), then the text, and is filled up with `END`. As
+    many tokens at most as a second of speech has eight of. Runs in CTranslate2, on the processor, in 8 bits.
+    """
+
+    def __init__(self, wanted_by: str, threads: int = 1) -> None:
+        """Raises MissingPartError where the packages of [eval-words] are not installed."""
+        need_package("faster_whisper", EXTRA, wanted_by)
+        import ctranslate2
+        from tokenizers import Tokenizer
+
+        folder = find_whisper(wanted_by) or joined_whisper(wanted_by)
+        self._model = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="int8", intra_threads=threads)
+        names = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._number = names.token_to_id
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        import ctranslate2
+
+        most = PROMPT + 8 * features.shape[1] // FRAME_RATE
+        heard = ctranslate2.StorageView.from_array(np.ascontiguousarray(features.cpu().float().numpy()))
+        start, task, no_times = (self._number(f"<|{name}|>") for name in ("startoftranscript", "transcribe", "notimestamps"))
+        prompts = [[start, self._number(likely[0][0]), task, no_times] for likely in self._model.detect_language(heard)]
+        # CTranslate2 writes half of max_length at most
+        texts = self._model.generate(heard, prompts, beam_size=1, max_length=2 * most)
+        rows = [prompt + text.sequences_ids[0] for prompt, text in zip(prompts, texts, strict=True)]
+        length = max(map(len, rows)) + 1
+        return torch.tensor([row + [END] * (length - len(row)) for row in rows])
+
+
+def whisper_weights(wanted_by: str, sides: tuple[str, ...] = ("encoder",)) -> dict[str, torch.Tensor]:
+    """The weights of one or both sides (encoder, decoder) in Whisper's file, as float16, by the names that they have there.
 
     The file is of CTranslate2's format 6: a header, then name, shape, type and values of each tensor.
 
@@ -96,7 +129,7 @@ def whisper_weights(wanted_by: str) -> dict[str, torch.Tensor]:
         for _ in range(count):
             name, (rank,) = text(), read("B")
             *shape, kind, size = read(f"{rank}IBI")
-            if not (name.startswith("encoder/") and shape):
+            if not (name.startswith(sides) and shape):
                 file.seek(size, os.SEEK_CUR)
                 continue
             if kind != FLOAT16:
