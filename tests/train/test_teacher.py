@@ -66,17 +66,19 @@ def test_it_teaches_where_there_is_one(teacher, tiny_recipe, tmp_path: Path, kin
 
 
 def test_it_can_listen_to_what_is_decoded(teacher, tiny_recipe, tmp_path: Path) -> None:
-    recipe = tiny_recipe(out=str(tmp_path), loss={"windows": [128], "bands": [10], "recognition": 1.0, "recognition_every": 2})
-    trainer = Trainer(recipe)
+    loss = {"windows": [128], "bands": [10], "recognition": 1.0, "words": 1.0, "recognition_every": 2}
+    trainer = Trainer(tiny_recipe(out=str(tmp_path), loss=loss))
     values = trainer._train_step(torch.from_numpy(trainer.data.train_segments().batch(0, 0)))
     assert 0.1 < values["recognition"] < 10
+    assert 0.1 < values["words"] < 20
 
 
-def test_a_rate_at_which_it_cannot_listen(teacher, tiny_recipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize("term", ["recognition", "words"])
+def test_a_rate_at_which_it_cannot_listen(teacher, tiny_recipe, tmp_path: Path, term: str) -> None:
     codec, data = tiny_recipe().codec, dataclasses.asdict(tiny_recipe().data)
     changes = {"codec": codec | {"sample_rate": 22050}, "data": data | {"sample_rate": 22050}}
-    with pytest.raises(ConfigError, match=r"loss.recognition: .*22050"):
-        Trainer(tiny_recipe(out=str(tmp_path), loss={"windows": [128], "bands": [10], "recognition": 1.0}, **changes))
+    with pytest.raises(ConfigError, match=rf"loss.{term}: .*22050"):
+        Trainer(tiny_recipe(out=str(tmp_path), loss={"windows": [128], "bands": [10], term: 1.0}, **changes))
 
 
 def test_weights_of_another_format(tmp_path: Path, monkeypatch) -> None:

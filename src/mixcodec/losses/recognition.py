@@ -127,8 +127,8 @@ class Recognition(torch.nn.Module):
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool = False) -> torch.Tensor:
     """Whisper's attention of q (B, T, 512) to k and v (B, S, 512): (B, T, 512)."""
-    heads = (y.unflatten(-1, (HEADS, -1)).transpose(1, 2) for y in (q, k, v))
-    return F.scaled_dot_product_attention(*heads, is_causal=causal).transpose(1, 2).flatten(2)
+    q, k, v = (y.unflatten(-1, (HEADS, -1)).transpose(1, 2) for y in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2)
 
 
 def slaney_filters() -> NDArray[np.float64]:

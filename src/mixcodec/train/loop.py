@@ -226,9 +226,9 @@ class Trainer:
         for name, term in (("envelope", self.envelope), ("loudness", self.loudness)):
             if getattr(weights, name):
                 terms[name] = term(heard, target)
-        for name, term in self.listeners.items():
+        for name, listener in self.listeners.items():
             with self.fabric.autocast():
-                terms[name] = term(heard[:: weights.recognition_every], target[:: weights.recognition_every])
+                terms[name] = listener(heard[:: weights.recognition_every], target[:: weights.recognition_every])
         shares = {name: getattr(weights, name) for name in terms}
         values = {name: term.detach() for name, term in terms.items()}
         values |= {"commitment": commitment.detach(), "usage": usage.detach().min()}
