@@ -95,7 +95,7 @@ def test_the_shipped_ablations_are_found_and_change_the_base(monkeypatch, tmp_pa
     others = load_others([], ["ema=0.5", "steps=11"])
     assert {recipe.steps for recipe in others} == {11}
     assert {recipe.ema for recipe in others} == {0, 0.5}
-    assert operating_points(others[0]) == (6, 3)
+    assert operating_points(others[0]) == (8, 4)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="has no recipes"):
         load_others([])
