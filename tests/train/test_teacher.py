@@ -9,7 +9,7 @@ import torch
 
 from mixcodec.errors import ConfigError
 from mixcodec.train import Trainer
-from mixcodec.train.teacher import whisper_weights
+from mixcodec.train.teacher import WhisperListener, whisper_weights
 
 TAUGHT = {"kind": "semantic_split", "parallel": False, "codebooks": 4, "codebook": {"size": 16, "dim": 4, "restart_every": 2}}
 
@@ -86,3 +86,15 @@ def test_weights_of_another_format(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("MIXCODEC_WHISPER", str(tmp_path))
     with pytest.raises(ConfigError, match="format 6"):
         whisper_weights("a test")
+
+
+def test_a_listener_that_cannot_write_what_it_hears(teacher, tmp_path: Path, monkeypatch) -> None:
+    from tokenizers import Tokenizer, models
+
+    (tmp_path / "model.bin").write_bytes(bytes(40))
+    monkeypatch.setenv("MIXCODEC_WHISPER", str(tmp_path))
+    with pytest.raises(ConfigError, match="no tokenizer"):
+        WhisperListener("a test")
+    Tokenizer(models.WordLevel({"<|endoftext|>": 50256}, unk_token="<|endoftext|>")).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ConfigError, match="English alone"):
+        WhisperListener("a test")

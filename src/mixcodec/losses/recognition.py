@@ -27,7 +27,7 @@ class WhisperPart(torch.nn.Module):
     def __init__(self, weights: Mapping[str, torch.Tensor], dtype: torch.dtype = torch.float32) -> None:
         """Of `weights`, as `mixcodec.train.teacher.whisper_weights` reads them, those of this side.
 
-        `dtype` is what matrices are kept in: bfloat16 spares autocast the casting.
+        `dtype` is what matrices are kept in: bfloat16 spares autocast the casting, and needs it.
         """
         super().__init__()
         for name, value in weights.items():

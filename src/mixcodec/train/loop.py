@@ -353,7 +353,7 @@ def _listeners(recipe: Recipe, device: torch.device) -> dict[str, torch.nn.Modul
     if not asked:
         return {}
     by = f"loss.{asked[0]}"
-    dtype = torch.bfloat16 if recipe.precision.startswith("bf16") else torch.float32
+    dtype = torch.bfloat16 if recipe.precision == "bf16-mixed" else torch.float32
     weights = whisper_weights(by, ("encoder", "decoder") if "words" in asked else ("encoder",))
     try:
         encoder = WhisperEncoder(weights, recipe.data.sample_rate, dtype)

@@ -75,20 +75,23 @@ class WhisperTeacher:
 class WhisperListener:
     """What Whisper base hears: features (B, T, 512) of its encoder -> tokens (B, L), greedily, in the likeliest language of each.
 
-    Each row is the prompt of four (start, language, transcription, no times), then the text, and is filled up with `END`. As
-    many tokens at most as a second of speech has eight of. Runs in CTranslate2, on the processor, in 8 bits.
+    Each row is the prompt of four (start, language, transcription, no times), then the text, at most eight tokens a second and
+    four more, and is filled up with `END`. Runs in CTranslate2, on the processor, in 8 bits.
     """
 
     def __init__(self, wanted_by: str, threads: int = 1) -> None:
-        """Raises MissingPartError where the packages of [eval-words] are not installed."""
+        """Raises MissingPartError where the packages of [eval-words] are not installed, ConfigError for a Whisper of one language."""
         need_package("faster_whisper", EXTRA, wanted_by)
         import ctranslate2
         from tokenizers import Tokenizer
 
         folder = find_whisper(wanted_by) or joined_whisper(wanted_by)
+        if not (folder / "tokenizer.json").is_file():
+            raise ConfigError(f"{wanted_by}: {folder} holds no tokenizer.json")
+        self._number = Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id
+        if self._number("<|endoftext|>") != END:
+            raise ConfigError(f"{wanted_by}: {folder} holds a Whisper of English alone; one of many languages is needed")
         self._model = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="int8", intra_threads=threads)
-        names = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._number = names.token_to_id
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         import ctranslate2
