@@ -80,7 +80,12 @@ class WhisperListener:
     """
 
     def __init__(self, wanted_by: str, threads: int = 1) -> None:
-        """Raises MissingPartError where the packages of [eval-words] are not installed, ConfigError for a Whisper of one language."""
+        """The Whisper is that of the packages of [eval-words], or of `MIXCODEC_WHISPER`.
+
+        Raises:
+            MissingPartError: neither is there.
+            ConfigError: it has no tokenizer.json, or knows one language alone.
+        """
         need_package("faster_whisper", EXTRA, wanted_by)
         import ctranslate2
         from tokenizers import Tokenizer
