@@ -62,6 +62,11 @@ def joined_whisper(wanted_by: str) -> Path:
     return folder
 
 
+def whisper_folder(wanted_by: str) -> Path:
+    """The folder that the user named, else the joined one. Raises MissingPartError as `find_whisper` and `joined_whisper` do."""
+    return find_whisper(wanted_by) or joined_whisper(wanted_by)
+
+
 def _folder(package: str) -> str:
     spec: Any = importlib.util.find_spec(package)
     return str(spec.submodule_search_locations[0])

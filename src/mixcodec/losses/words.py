@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from mixcodec.losses.recognition import LAYERS, WhisperEncoder, WhisperPart, attend
+from mixcodec.losses.recognition import HOPS_A_SECOND, LAYERS, WhisperEncoder, WhisperPart, attend
 from mixcodec.nn.processes import mean_over_processes
 
 PROMPT = 4
@@ -65,7 +65,7 @@ class Words(torch.nn.Module):
         return each.masked_fill(ended, 0).sum() / count
 
     def _hear(self, wave: torch.Tensor) -> torch.Tensor:
-        rest = round(REST_SECONDS * self.encoder.hop * 100)
+        rest = round(REST_SECONDS * HOPS_A_SECOND * self.encoder.hop)
         return self.encoder(F.pad(wave, (0, rest)))[-1]
 
     def _answers(self, features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from mixcodec.audio import Wave, resample
 from mixcodec.errors import ConfigError
 from mixcodec.evaluate.extras import need_package
-from mixcodec.evaluate.whisper import EXTRA, find_whisper, joined_whisper
+from mixcodec.evaluate.whisper import EXTRA, whisper_folder
 from mixcodec.losses.recognition import WIDTH
 from mixcodec.losses.words import END, PROMPT
 
@@ -45,10 +46,7 @@ class WhisperTeacher:
                 f"teacher 'whisper': its {FRAME_RATE} frames a second are no multiple of the codec's {frame_rate:g}"
             )
         need_package("faster_whisper", EXTRA, "teacher 'whisper'")
-        from faster_whisper import WhisperModel
-
-        folder = folder or find_whisper("teacher 'whisper'") or joined_whisper("teacher 'whisper'")
-        self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=threads, num_workers=1)
+        self._model = _in_eight_bits(folder or whisper_folder("teacher 'whisper'"), threads)
         self.sample_rate, self.every = sample_rate, int(FRAME_RATE // frame_rate)
         self.mean, self.deviation = torch.zeros(WIDTH), torch.ones(WIDTH)
 
@@ -87,16 +85,15 @@ class WhisperListener:
             ConfigError: it has no tokenizer.json, or knows one language alone.
         """
         need_package("faster_whisper", EXTRA, wanted_by)
-        import ctranslate2
         from tokenizers import Tokenizer
 
-        folder = find_whisper(wanted_by) or joined_whisper(wanted_by)
+        folder = whisper_folder(wanted_by)
         if not (folder / "tokenizer.json").is_file():
             raise ConfigError(f"{wanted_by}: {folder} holds no tokenizer.json")
         self._number = Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id
         if self._number("<|endoftext|>") != END:
             raise ConfigError(f"{wanted_by}: {folder} holds a Whisper of English alone; one of many languages is needed")
-        self._model = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="int8", intra_threads=threads)
+        self._model = _in_eight_bits(folder, threads).model
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         import ctranslate2
@@ -112,6 +109,14 @@ class WhisperListener:
         return torch.tensor([row + [END] * (length - len(row)) for row in rows])
 
 
+@functools.cache
+def _in_eight_bits(folder: Path, threads: int) -> Any:
+    """The Whisper of `folder` in faster-whisper, which is loaded once for all who listen."""
+    from faster_whisper import WhisperModel
+
+    return WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=threads, num_workers=1)
+
+
 def whisper_weights(wanted_by: str, sides: tuple[str, ...] = ("encoder",)) -> dict[str, torch.Tensor]:
     """The weights of one or both sides (encoder, decoder) in Whisper's file, as float16, by the names that they have there.
 
@@ -121,7 +126,7 @@ def whisper_weights(wanted_by: str, sides: tuple[str, ...] = ("encoder",)) -> di
         MissingPartError: the packages of [eval-words] are not installed.
         ConfigError: the file is not of that format, or not in float16.
     """
-    path = (find_whisper(wanted_by) or joined_whisper(wanted_by)) / "model.bin"
+    path = whisper_folder(wanted_by) / "model.bin"
     weights = {}
     with path.open("rb") as file:
 
