@@ -69,8 +69,8 @@ def prove(clips: Sequence[Clip], conditions: Conditions) -> list[str]:
             break
     if not used:
         raise GateError(f"the gates find no clip on which all metrics have a value ({reasons[0]}); choose other --metrics")
-    _check_order("noise", metrics, scores, "noise", "copy", lambda metric: True)
-    _check_order("rate", metrics, scores, WORSE, BETTER, lambda metric: metric.compares)
+    _check_order("noise", metrics, scores, "noise", "copy", lambda scale: True)
+    _check_order("rate", metrics, scores, WORSE, BETTER, lambda scale: scale.compares)
     return [
         f"identity: a copy has the best value of every metric that compares ({', '.join(used)})",
         f"noise: noise {NOISE_DB:g} dB below the signal makes every metric worse",
@@ -109,7 +109,7 @@ def _scored(judge: Judge, wave: Wave) -> dict[str, float]:
 def _check_identity(metrics: Sequence[Metric], first: dict[str, float], again: dict[str, float], clip: Clip) -> None:
     for metric in metrics:
         for scale in metric.scales:
-            value, wanted = first[scale.name], scale.best if metric.compares else again[scale.name]
+            value, wanted = first[scale.name], scale.best if scale.compares else again[scale.name]
             if again[scale.name] != value:
                 raise GateError(f"gate identity: {scale.title} of {clip.name} is {value} and then {again[scale.name]}")
             if not math.isclose(value, wanted, rel_tol=CLOSE, abs_tol=CLOSE):
@@ -122,13 +122,16 @@ def _check_order(
     scores: dict[str, list[dict[str, float]]],
     worse: str,
     better: str,
-    wanted: Callable[[Metric], bool],
+    wanted: Callable[[Scale], bool],
 ) -> None:
-    for metric in filter(wanted, metrics):
-        for scale in metric.scales:
-            low, high = (float(np.mean([clip[scale.name] for clip in scores[name]])) for name in (worse, better))
-            if not (scale.better(high, low) or (metric.coarse and high == low)):
-                raise GateError(f"gate {gate}: {_said(scale, worse, low)} is not worse than {_said(scale, better, high)}")
+    """Raise GateError where a scale that is `wanted` finds `worse`, over the clips, as good as `better`."""
+    for metric in metrics:
+        for scale in filter(wanted, metric.scales):
+            values = {name: [clip[scale.name] for clip in scores[name]] for name in (worse, better)}
+            low, high = (float(np.mean([scale.goodness(value) for value in values[name]])) for name in (worse, better))
+            if not (high > low or (scale.coarse and high == low)):
+                said = [_said(scale, name, float(np.mean(values[name]))) for name in (worse, better)]
+                raise GateError(f"gate {gate}: {said[0]} is not worse than {said[1]}")
 
 
 def _said(scale: Scale, name: str, value: float) -> str:

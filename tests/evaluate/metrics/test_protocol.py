@@ -8,8 +8,8 @@ import pytest
 
 from mixcodec.audio import resample
 from mixcodec.errors import UsageError
-from mixcodec.evaluate.extras import MissingPartError
 from mixcodec.evaluate.metrics import DEFAULT, METRICS, UnscorableError, chosen_metrics
+from mixcodec.extras import MissingPartError
 
 RATE = 16000
 SLOW = {"words"}
@@ -42,7 +42,8 @@ def test_states_its_facts(kind):
         assert scale.low < scale.high
         assert scale.name.replace("_", "").isalnum()
         assert scale.name == scale.name.lower()
-        assert scale.better(1.0, 0.0) is scale.higher_is_better
+        assert scale.better(1.0, 0.0) is (scale.higher_is_better and scale.middle is None)
+        assert scale.low <= scale.best <= scale.high
 
 
 def test_scales_have_names_of_their_own():
@@ -56,7 +57,7 @@ def test_a_copy_is_best_and_noise_is_worse(kind, speech, noise):
     same = measured(metric, speech, speech.copy())
     worse = measured(metric, speech, speech + 2 * noise[: len(speech)])
     for scale in metric.scales:
-        if metric.compares:
+        if scale.compares:
             assert math.isclose(same[scale.name], scale.best, rel_tol=1e-4, abs_tol=1e-4)
         assert scale.low <= worse[scale.name] <= scale.high
         assert scale.better(same[scale.name], worse[scale.name])

@@ -16,7 +16,7 @@ from mixcodec.errors import UsageError
 from mixcodec.evaluate.baselines.neural import ARCHITECTURES, PORTS, check_packages, random_peer
 from mixcodec.evaluate.bench.flops import ProfiledCodec, torch_flops
 from mixcodec.evaluate.bench.results import DIRECTIONS
-from mixcodec.evaluate.extras import need_program
+from mixcodec.extras import need_program
 from mixcodec.models import PLAIN, split_variant
 from mixcodec.registry import nearest
 from mixcodec.runtime import load

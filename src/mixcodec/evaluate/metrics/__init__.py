@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mixcodec.errors import UsageError
-from mixcodec.evaluate.metrics import distances, dnsmos, perceptual, pitch, speaker, visqol, words
+from mixcodec.evaluate.metrics import buzz, distances, opinion, perceptual, pitch, speaker, visqol, words
 from mixcodec.evaluate.metrics.base import METRICS, Metric, Scale, UnscorableError
 
 DEFAULT = ("pesq_wb", "stoi", "mel", "stft", "si_sdr", "lsd", "pesq_nb", "estoi")
@@ -15,9 +15,10 @@ __all__ = [
     "Metric",
     "Scale",
     "UnscorableError",
+    "buzz",
     "chosen_metrics",
     "distances",
-    "dnsmos",
+    "opinion",
     "perceptual",
     "pitch",
     "speaker",

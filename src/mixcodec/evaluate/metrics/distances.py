@@ -23,7 +23,7 @@ class MelMetric(Metric):
     """Mean absolute difference of log-mel amplitudes."""
 
     kind = "mel"
-    scales = (Scale("mel_distance", "mel distance", 0.0, np.inf, higher_is_better=False),)
+    scales = (Scale("mel_distance", "mel distance", 0.0, np.inf, higher_is_better=False, followed=True),)
     source = "80 bands, ln amplitude, floor 1e-5 (docs of mixcodec.runtime.mel); computed here"
     sample_rate = None
 
@@ -38,7 +38,7 @@ class StftMetric(Metric):
     """Spectral convergence plus log-magnitude distance, over three resolutions."""
 
     kind = "stft"
-    scales = (Scale("stft_distance", "STFT distance", 0.0, np.inf, higher_is_better=False),)
+    scales = (Scale("stft_distance", "STFT distance", 0.0, np.inf, higher_is_better=False, followed=True),)
     source = "Yamamoto, Song, Kim, 2020, Parallel WaveGAN (multi-resolution STFT loss, its three sizes); computed here"
     sample_rate = None
 
