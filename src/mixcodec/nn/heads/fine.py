@@ -9,8 +9,9 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.heads.base import HEADS, Head
-from mixcodec.nn.heads.source import looped_noise, noise_tables, pulses
+from mixcodec.nn.heads.source import CYCLE, PERIOD, looped_noise, noise_tables, pulses
 from mixcodec.nn.metaformer import Stack
+from mixcodec.nn.mixers.scan import wide
 from mixcodec.nn.state import State, inside, scoped
 from mixcodec.nn.transforms.dft import RealDft
 from mixcodec.nn.transforms.stft import Stft
@@ -111,7 +112,7 @@ class Fine(Head):
         """Real and imaginary parts (B, T * steps, bins) of the windows, and the state after them."""
         y, net = self.net.step(features, inside("net", state))
         with torch.autocast(y.device.type, enabled=False):
-            return self._free(*y.float().chunk(2, 2)), scoped("net", net)
+            return self._free(*wide(y).chunk(2, 2)), scoped("net", net)
 
     def _free(self, re: torch.Tensor, im: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         gain = (re * re + im * im) ** ((1 / FREE_POWER - 1) / 2)
@@ -189,6 +190,12 @@ class Harmonic(Fine):
             "past": zero(batch, 2, past),
         }
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        state = self.initial_state(x.shape[0])
+        if self.training:  # or every item would be taught with the same stretch of noise
+            state["place"] = torch.randint(PERIOD, state["place"].shape, device=x.device)
+        return self.step(x, state)[0]
+
     def _spectrum(self, features: torch.Tensor, state: State) -> tuple[tuple[torch.Tensor, torch.Tensor], State]:
         f0, voiced = self.pitch(features)
         with torch.autocast(features.device.type, enabled=False):
@@ -196,7 +203,7 @@ class Harmonic(Fine):
             (re, noise_re), (im, noise_im) = (part.unbind(1) for part in self.dft(windows * self.taper))
         y, net = self.net.step(torch.cat([features, cues.to(features)], 2), inside("net", state))
         with torch.autocast(y.device.type, enabled=False):
-            loud, turn, noise, free_re, free_im = y.float().chunk(5, 2)
+            loud, turn, noise, free_re, free_im = wide(y).chunk(5, 2)
             gain, angle = loud.clamp(max=LOUDEST).exp(), math.pi * torch.tanh(turn)
             cos, sin, soft = gain * angle.cos(), gain * angle.sin(), noise.clamp(max=LOUDEST).exp()
             free_re, free_im = self._free(free_re, free_im)
@@ -215,7 +222,8 @@ class Harmonic(Fine):
         return self.lowest * torch.exp2(bin / self.per_octave), voiced.sigmoid()
 
     def _pitch_scores(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        y = self.pitch_out(F.gelu(self.pitch_in(features), approximate="tanh")).float()
+        y = self.pitch_out(F.gelu(self.pitch_in(features), approximate="tanh"))
+        y = wide(y)
         return y[..., :-1], y[..., -1]
 
     def _source(
@@ -235,12 +243,12 @@ class Harmonic(Fine):
         blocks = sound.unflatten(2, (-1, self.fine))
         windows = torch.cat([blocks[:, :, i : i + count] for i in range(self.overlap)], 3)
         harmonics = torch.arange(1, CUES + 1, dtype=f0.dtype, device=f0.device)
-        turned = 2 * math.pi * (phase[:, 1:, None].to(f0) / (1 << 24)) * harmonics
+        turned = 2 * math.pi * (phase[:, 1:, None].to(f0) / CYCLE) * harmonics
         high = torch.log2(f0 / self.lowest)[..., None] - 1.5
         cues = torch.cat([turned.cos() * voiced[..., None], turned.sin() * voiced[..., None], high, voiced[..., None]], 2)
         after = {
             "phase": phase[:, -1],
-            "place": (state["place"] + count * self.fine) % (12007 * 8009),
+            "place": (state["place"] + count * self.fine) % PERIOD,
             "last": torch.stack([f0[:, -1], voiced[:, -1]], 1),
             "past": sound[:, :, count * self.fine :],
         }

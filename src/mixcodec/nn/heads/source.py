@@ -8,7 +8,8 @@ import torch
 CYCLE = 1 << 24
 """Parts of a cycle in which phase is counted: whole numbers, so that a stream in any chunks adds up to the same."""
 TABLES = (12007, 8009)
-"""Lengths of the two loops of noise, primes: their sum repeats after an hour and a half at 16 kHz."""
+"""Lengths of the two loops of noise, primes: their sum repeats after PERIOD samples."""
+PERIOD = TABLES[0] * TABLES[1]
 
 
 def pulses(start: torch.Tensor, f0: torch.Tensor, samples: int, sample_rate: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,6 +7,7 @@ import torch
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.heads.base import HEADS, Head
+from mixcodec.nn.mixers.scan import wide
 from mixcodec.nn.state import State
 from mixcodec.registry import whole_number
 
@@ -73,4 +74,4 @@ class Upsample(Head):
         after = {}
         for i, level in enumerate(self.levels):
             x, after[f"{i}.past"] = level.step(x, state[f"{i}.past"])
-        return self.out(x)[..., 0].float(), after
+        return wide(self.out(x)[..., 0]), after
