@@ -15,9 +15,9 @@ STAGE = {"mixer": {"kind": "convolution", "kernel": 3}, "channel": "mlp"}
 FORMS = [
     {"kind": "fine", "width": 8, "stages": [STAGE]},
     {"kind": "fine", "width": 8, "stages": [], "steps": 1, "overlap": 4},
-    {"kind": "fine", "width": 8, "stages": [STAGE], "steps": 8, "overlap": 3, "frame_below": 3000},
+    {"kind": "fine", "width": 8, "stages": [STAGE], "steps": 8, "overlap": 3, "frame_below": 3000, "spread": "learned"},
     {"kind": "harmonic", "width": 8, "stages": [STAGE]},
-    {"kind": "harmonic", "width": 8, "stages": [STAGE], "steps": 2, "overlap": 2, "frame_below": 1000},
+    {"kind": "harmonic", "width": 8, "stages": [STAGE], "steps": 2, "overlap": 2, "frame_below": 1000, "free": True},
     {"kind": "upsample", "inputs": 12, "factors": [4, 4, 4], "widths": [8, 6, 4], "kernel": 3},
 ]
 
@@ -121,7 +121,7 @@ def test_a_planted_pitch_is_read_and_heard(hertz):
         head.net.leave.bias.zero_()
         head.net.leave.bias[2 * head.bins : 3 * head.bins] = -30.0  # noise
     x = torch.zeros(1, 50, head.inputs)
-    f0, voiced = head.pitch(head._split(x)[1])
+    f0, voiced = head.pitch(torch.zeros(1, 200, head.width))
     assert torch.allclose(f0, torch.tensor(hertz), rtol=1e-3)
     assert torch.allclose(voiced, torch.tensor(1.0))
     sound = head(x)[0].detach().numpy()
@@ -155,6 +155,8 @@ def test_auxiliary_is_least_for_the_truth():
         ({"kind": "harmonic", "lowest": 700}, "rise from 20 Hz"),
         ({"kind": "fine", "frame_below": 9000}, "half the sample rate"),
         ({"kind": "upsample", "factors": [4, 4]}, "multiply to the hop"),
+        ({"kind": "fine", "spread": "leaned"}, "did you mean 'learned'"),
+        ({"kind": "harmonic", "free": 1}, "true or false"),
         ({"kind": "harmonics"}, "did you mean 'harmonic'"),
         ({"kind": "fine", "overlapp": 4}, "did you mean 'overlap'"),
     ],

@@ -225,7 +225,7 @@ class Trainer:
         sequence = np.random.SeedSequence(self.recipe.seed, spawn_key=(self.step, stage, part))
         torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
 
-    def _train_step(self, wave: torch.Tensor, pitch: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _train_step(self, wave: torch.Tensor, pitch: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         recipe, adversary = self.recipe, self.recipe.adversary
         rate = recipe.lr * schedule(self.step, recipe)
         for group in self.optimizer.param_groups:
@@ -249,7 +249,7 @@ class Trainer:
         for name, listener in self.listeners.items():
             with self.fabric.autocast():
                 terms[name] = listener(heard[:: weights.recognition_every], target[:: weights.recognition_every])
-        if weights.pitch and self.ema.head:
+        if weights.pitch and self.ema.head and pitch is not None:
             terms |= self.net.module.head.auxiliary(decoded, pitch)
         shares = {name: getattr(weights, name) for name in terms}
         values = {name: term.detach() for name, term in terms.items()}

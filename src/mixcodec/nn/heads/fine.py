@@ -15,8 +15,9 @@ from mixcodec.nn.mixers.scan import wide
 from mixcodec.nn.state import State, inside, scoped
 from mixcodec.nn.transforms.dft import RealDft
 from mixcodec.nn.transforms.stft import Stft
-from mixcodec.registry import whole_number
+from mixcodec.registry import nearest, whole_number
 
+SPREADS = ("linear", "learned")
 LOUDEST = 6.0  # natural logarithm of the greatest gain of a filter
 HARMONIC_START, NOISE_START = -4.0, -6.0  # of a filter's gain, so that a voice begins near the level of speech
 FREE_POWER = 0.5
@@ -30,6 +31,9 @@ NEAR = 3
 class Fine(Head):
     """A frame's features become `steps` finer ones, thin blocks (`width`, `stages`) run over them, and each gives a spectrum.
 
+    With `spread` linear they run straight from one frame's features to the next one's, so that no step of a frame differs from
+    another but by what is coded; `learned`, each step has weights of its own, which can leave a pattern that repeats every frame: a buzz.
+
     Spectra of windows of `overlap` fine steps (square root of Hann, orthonormal DFT) are added up: with steps of 5 ms the phase
     of a harmonic turns less than a few times from one to the next, so it can be followed (Vocos: Siuzdak, 2023, Closing the gap
     between time-domain and Fourier-based neural vocoders, at a frame's steps). Real and imaginary parts leave the network with
@@ -39,7 +43,7 @@ class Fine(Head):
     `stft` has, up to that frequency in Hz.
 
     The delay is a frame, or what the windows take if that is more: overlap - 1 steps. State: the block's; `overlap`, the tail
-    of the last windows; `frame.overlap`.
+    of the last windows; `feature`, the last frame's; `frame.overlap`.
     """
 
     parts = 2
@@ -55,10 +59,13 @@ class Fine(Head):
         stages: Sequence[Mapping[str, Any]] = (),
         steps: int = 4,
         overlap: int = 4,
+        spread: str = "linear",
         frame_below: float = 0,
         power: float = 0.3,
     ) -> None:
         super().__init__()
+        if spread not in SPREADS:
+            raise ConfigError(f"head: spread is {spread!r}: {nearest(spread, list(SPREADS))}")
         whole_number("head: steps", steps, 1, hop)
         whole_number("head: overlap", overlap, 2, 16)
         whole_number("head: width", width)
@@ -82,27 +89,34 @@ class Fine(Head):
         if not 0 <= frame_below <= sample_rate / 2:
             raise ConfigError(f"head: frame_below is {frame_below} Hz, but must lie between 0 and half the sample rate")
         self.low = min(hop + 1, round(frame_below * 2 * hop / sample_rate) + 1) if frame_below else 0
-        self.inputs = steps * width + 2 * self.low
+        self.linear = spread == "linear"
+        self.inputs = (1 if self.linear else steps) * width + 2 * self.low
 
     def initial_state(self, batch: int) -> State:
         state = {"overlap": self.taper.new_zeros(batch, self.overlap - 1, self.fine)}
         state |= scoped("net", self.net.initial_state(batch))
+        state |= {"feature": self.taper.new_zeros(batch, 1, self.width)} if self.linear else {}
         return state | (scoped("frame", self.frame.synthesis_state(batch)) if self.frame else {})
 
     def step(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        low, features = self._split(x)
+        low, features = x.split([2 * self.low, self.inputs - 2 * self.low], 2)
+        features, last = self._finer(features, state)
         spectrum, after = self._spectrum(features, state)
         wave, overlap = self._add_up(spectrum, state["overlap"])
-        after["overlap"] = overlap
+        after |= last | {"overlap": overlap}
         if self.frame:
             below, frame = self.frame.synthesise(self._padded(low), inside("frame", state))
             wave, after = wave + below, after | scoped("frame", frame)
         return wave, after
 
-    def _split(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The coefficients of the spectrum a frame (B, T, 2 low), and the features of the fine steps (B, T * steps, width)."""
-        low, features = x.split([2 * self.low, self.steps * self.width], 2)
-        return low, features.unflatten(2, (self.steps, self.width)).flatten(1, 2)
+    def _finer(self, features: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """The features of the fine steps (B, T * steps, width) of those of frames, and the state after them."""
+        if not self.linear:
+            return features.unflatten(2, (self.steps, self.width)).flatten(1, 2), {}
+        before = torch.cat([state["feature"].to(features), features[:, :-1]], 1)[:, :, None]
+        share = torch.arange(1, self.steps + 1, device=features.device)[:, None].to(features) / self.steps
+        finer = before + (features[:, :, None] - before) * share
+        return finer.flatten(1, 2), {"feature": wide(features[:, -1:])}
 
     def _padded(self, low: torch.Tensor) -> torch.Tensor:
         """All coefficients of a frame: nothing above `frame_below`."""
@@ -134,8 +148,8 @@ class Fine(Head):
 class Harmonic(Fine):
     """`fine`, with a voice of its own: pulses at a pitch that is read from the features, and noise, each through a filter.
 
-    spectrum = pulses * exp(h + i pi tanh(p)) + noise * exp(n) + free: h, p, n and the free part a bin and step are what the thin
-    blocks give. The pitch, `bins_per_octave` classes an octave between `lowest` and `highest` Hz, and how voiced a step is, are
+    spectrum = pulses * exp(h + i pi tanh(p)) + noise * exp(n): h, p and n, a bin and step, are what the thin blocks give, and if
+    `free` the spectrum of `fine` is added to it. The pitch, `bins_per_octave` classes an octave between `lowest` and `highest` Hz, and how voiced a step is, are
     read by a small perceptron; `auxiliary` teaches it. The phase of the pulses runs on in the state, so harmonics stay coherent over
     any number of frames; the blocks are told the phase of the first harmonics, the pitch and the voicing. No gradient goes through the pulses.
     After Wang, Takaki, Yamagishi, 2019, Neural source-filter-based waveform model for statistical parametric speech synthesis, and
@@ -145,7 +159,7 @@ class Harmonic(Fine):
     last samples.
     """
 
-    parts = 5
+    parts = 3
     cues = 2 * CUES + 2
 
     def __init__(
@@ -156,13 +170,18 @@ class Harmonic(Fine):
         stages: Sequence[Mapping[str, Any]] = (),
         steps: int = 4,
         overlap: int = 4,
+        spread: str = "linear",
         frame_below: float = 0,
         power: float = 0.3,
+        free: bool = False,
         lowest: float = 50,
         highest: float = 600,
         bins_per_octave: int = 36,
     ) -> None:
-        super().__init__(hop, sample_rate, width, stages, steps, overlap, frame_below, power)
+        if not isinstance(free, bool):
+            raise ConfigError(f"head 'harmonic': free is {free!r}, but must be true or false")
+        self.free, self.parts = free, 5 if free else 3
+        super().__init__(hop, sample_rate, width, stages, steps, overlap, spread, frame_below, power)
         if not 20 <= lowest < highest <= sample_rate / 4:
             raise ConfigError(f"head 'harmonic': lowest and highest are {lowest} and {highest} Hz, but must rise from 20 Hz up")
         self.lowest, self.per_octave = lowest, whole_number("head 'harmonic': bins_per_octave", bins_per_octave, 12, 240)
@@ -177,7 +196,7 @@ class Harmonic(Fine):
         start[0], start[2] = HARMONIC_START, NOISE_START
         with torch.no_grad():
             self.net.leave.weight *= 0.5
-            self.net.leave.weight[-2 * self.bins :] *= 0.2
+            self.net.leave.weight[3 * self.bins :] *= 0.2
             self.net.leave.bias.copy_(start.flatten())
 
     def initial_state(self, batch: int) -> State:
@@ -203,12 +222,14 @@ class Harmonic(Fine):
             (re, noise_re), (im, noise_im) = (part.unbind(1) for part in self.dft(windows * self.taper))
         y, net = self.net.step(torch.cat([features, cues.to(features)], 2), inside("net", state))
         with torch.autocast(y.device.type, enabled=False):
-            loud, turn, noise, free_re, free_im = wide(y).chunk(5, 2)
+            loud, turn, noise, *free = wide(y).chunk(self.parts, 2)
             gain, angle = loud.clamp(max=LOUDEST).exp(), math.pi * torch.tanh(turn)
             cos, sin, soft = gain * angle.cos(), gain * angle.sin(), noise.clamp(max=LOUDEST).exp()
-            free_re, free_im = self._free(free_re, free_im)
-            real = re * cos - im * sin + noise_re * soft + free_re
-            imaginary = re * sin + im * cos + noise_im * soft + free_im
+            real = re * cos - im * sin + noise_re * soft
+            imaginary = re * sin + im * cos + noise_im * soft
+            if self.free:
+                free_re, free_im = self._free(*free)
+                real, imaginary = real + free_re, imaginary + free_im
             return (real, imaginary), scoped("net", net) | after
 
     def pitch(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -256,7 +277,7 @@ class Harmonic(Fine):
 
     def auxiliary(self, x: torch.Tensor, pitch: torch.Tensor) -> dict[str, torch.Tensor]:
         """`pitch`: cross-entropy of the pitch's class (its neighbours count too) where it is voiced, and of voicing everywhere."""
-        _, features = self._split(x)
+        features, _ = self._finer(x[..., 2 * self.low :], self.initial_state(x.shape[0]))
         scores, voiced = self._pitch_scores(features)
         truth = pitch[:, : scores.shape[1]]
         scores, voiced = scores[:, : truth.shape[1]], voiced[:, : truth.shape[1]]
