@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.heads import HEADS, Fine, Harmonic
-from mixcodec.nn.heads.source import CYCLE, TABLES, looped_noise, noise_tables, pulses
+from mixcodec.nn.heads.source import CYCLE, TABLES, looped_noise, noise_tables, pulses, running_max, since_onset
 
 HOP, RATE = 64, 16000
 STAGE = {"mixer": {"kind": "convolution", "kernel": 3}, "channel": "mlp"}
@@ -74,11 +74,15 @@ def test_windows_of_a_wave_add_up_to_it(steps, overlap):
     assert np.abs(sound[0, ahead:].numpy() - wave[: len(wave) - ahead]).max() < 1e-5
 
 
+def none(count, batch=1):
+    return torch.zeros(batch, count, dtype=torch.bool)
+
+
 def test_pulses_are_a_sum_of_cosines_whose_phase_is_the_integral_of_pitch():
     f0 = torch.tensor([[110.0, 110.0, 180.0, 400.0, 90.0]], dtype=torch.float64)
-    start = torch.tensor([CYCLE // 3])
-    sound, phase = pulses(start, f0, 80, RATE)
-    track = np.concatenate([a + (b - a) * np.arange(1, 81) / 80 for a, b in zip(f0[0, :-1], f0[0, 1:], strict=True)])
+    sound, phase = pulses(f0, torch.tensor([CYCLE // 3]), none(4), 80, RATE)
+    nodes = f0[0].numpy()
+    track = np.concatenate([a + (b - a) * np.arange(1, 81) / 80 for a, b in zip(nodes, nodes[1:], strict=False)])
     cycles = 1 / 3 + np.cumsum(track) / RATE
     top = np.floor(RATE / 2 / track - 0.01)
     expected = sum(np.where(h <= top, np.cos(2 * np.pi * h * cycles), 0) for h in range(1, 100))
@@ -88,19 +92,50 @@ def test_pulses_are_a_sum_of_cosines_whose_phase_is_the_integral_of_pitch():
 
 def test_phase_adds_up_alike_in_any_pieces():
     f0 = 100 + 200 * torch.rand(1, 201, generator=torch.Generator().manual_seed(0))
-    whole = pulses(torch.zeros(1).long(), f0, 80, RATE)[1]
+    onset = torch.rand(1, 200, generator=torch.Generator().manual_seed(1)) < 0.03
+    whole = pulses(f0, torch.zeros(1).long(), onset, 80, RATE)[1]
     phase, parts = torch.zeros(1).long(), []
     for begin in range(0, 200, 7):
-        some = pulses(phase, f0[:, begin : begin + 8], 80, RATE)[1]
+        some = pulses(f0[:, begin : begin + 8], phase, onset[:, begin : begin + 7], 80, RATE)[1]
         phase = some[:, -1]
-        parts.append(some[:, 1:])
-    assert torch.equal(torch.cat(parts, 1), whole[:, 1:])
+        parts.append(some)
+    assert torch.equal(torch.cat(parts, 1), whole)
+
+
+@settings(deadline=None, max_examples=50)
+@given(steps=st.lists(st.tuples(st.integers(0, 99), st.booleans()), min_size=1, max_size=30), start=st.integers(0, 50))
+def test_a_count_begins_anew_at_an_onset(steps, start):
+    amounts, onset = torch.tensor([[n for n, _ in steps]]), torch.tensor([[new for _, new in steps]])
+    before, after = since_onset(amounts, torch.tensor([start]), onset)
+    count, expected = start, []
+    for n, new in steps:
+        count = 0 if new else count
+        expected.append((count, count + n))
+        count += n
+    assert list(zip(before[0].tolist(), after[0].tolist(), strict=True)) == expected
+
+
+def test_the_running_maximum_of_a_graph_is_torchs(monkeypatch):
+    x = torch.randint(-(10**9), 10**9, (2, 700), generator=torch.Generator().manual_seed(0))
+    wanted = x.cummax(1).values
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert torch.equal(running_max(x), wanted)
+
+
+def test_a_decoder_that_begins_late_gives_the_same_samples_once_the_voice_sets_in():
+    head = build({"kind": "harmonic", "width": 8, "stages": []})
+    voiced = torch.tensor([*[0.9] * 8, *[0.0] * 5, *[0.9] * 40], dtype=torch.float64)[None]
+    f0 = torch.linspace(100, 300, 53, dtype=torch.float64)[None]
+    whole, _, _ = head._source(f0, voiced, head.initial_state(1))
+    late, _, _ = head._source(f0[:, 6:], voiced[:, 6:], head.initial_state(1))
+    assert torch.allclose(late[:, :, 11:], whole[:, :, 17:])
+    assert not torch.allclose(late[:, :, :3], whole[:, :, 6:9])
 
 
 def test_noise_is_white_and_goes_on_where_it_was():
     tables = noise_tables()
-    noise = looped_noise(tables, torch.zeros(1).long(), 100_000)[0]
-    assert torch.equal(noise[500:900], looped_noise(tables, torch.tensor([500]), 400)[0])
+    noise = looped_noise(tables, torch.zeros(1, 1).long(), 100_000)[0]
+    assert torch.equal(noise[500:900], looped_noise(tables, torch.tensor([[500, 700]]), 200)[0])
     assert abs(float(noise.mean())) < 0.02
     assert abs(float(noise.square().mean()) - 1) < 0.03
     assert len(set(TABLES)) == 2
@@ -125,7 +160,7 @@ def test_a_planted_pitch_is_read_and_heard(hertz):
     assert torch.allclose(f0, torch.tensor(hertz), rtol=1e-3)
     assert torch.allclose(voiced, torch.tensor(1.0))
     sound = head(x)[0].detach().numpy()
-    train, _ = pulses(torch.zeros(1).long(), torch.full((1, 201), float(f0[0, 0])), 80, RATE)
+    train, _ = pulses(f0[:, :1].detach().repeat(1, 201), torch.zeros(1).long(), none(200), 80, RATE)
     expected = train[0].numpy()
     # the first step's source ends at the first node: the source is ahead of the sound by all of a window but its last step
     ahead = head.window - head.fine

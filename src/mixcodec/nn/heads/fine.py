@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.heads.base import HEADS, Head
-from mixcodec.nn.heads.source import CYCLE, PERIOD, looped_noise, noise_tables, pulses
+from mixcodec.nn.heads.source import CYCLE, PERIOD, looped_noise, noise_tables, pulses, since_onset
 from mixcodec.nn.metaformer import Stack
 from mixcodec.nn.mixers.scan import wide
 from mixcodec.nn.state import State, inside, scoped
@@ -23,6 +23,8 @@ HARMONIC_START, NOISE_START = -4.0, -6.0  # of a filter's gain, so that a voice 
 FREE_POWER = 0.5
 CUES = 4
 """Harmonics whose phase at a step the network is told."""
+ONSET = 0.3
+"""How voiced a step must be for the voice to set in: phase and noise then begin anew."""
 NEAR = 3
 """Bins beside the likeliest one that have a say in the pitch."""
 
@@ -150,8 +152,9 @@ class Harmonic(Fine):
 
     spectrum = pulses * exp(h + i pi tanh(p)) + noise * exp(n): h, p and n, a bin and step, are what the thin blocks give, and if
     `free` the spectrum of `fine` is added to it. The pitch, `bins_per_octave` classes an octave between `lowest` and `highest` Hz, and how voiced a step is, are
-    read by a small perceptron; `auxiliary` teaches it. The phase of the pulses runs on in the state, so harmonics stay coherent over
-    any number of frames; the blocks are told the phase of the first harmonics, the pitch and the voicing. No gradient goes through the pulses.
+    read by a small perceptron; `auxiliary` teaches it. The phase of the pulses runs on in the state, so harmonics stay coherent
+    over any number of frames, until the voice sets in again: there phase and noise begin anew, so that a decoder that begins within
+    a signal soon gives the same samples as one that has heard it all. The blocks are told the phase of the first harmonics, the pitch and the voicing. No gradient goes through the pulses.
     After Wang, Takaki, Yamagishi, 2019, Neural source-filter-based waveform model for statistical parametric speech synthesis, and
     Engel et al., 2020, DDSP: Differentiable Digital Signal Processing; filters in the short-time spectrum in place of theirs in time.
 
@@ -256,20 +259,22 @@ class Harmonic(Fine):
         known = (last[:, :1] > 0).to(f0)  # before the first step there is no pitch: it begins with the first one's
         track = torch.cat([last[:, :1] * known + f0[:, :1] * (1 - known), f0], 1)
         amount = torch.cat([last[:, 1:], voiced], 1)
-        train, phase = pulses(state["phase"], track, self.fine, self.sample_rate)
+        onset = (amount[:, :-1] < ONSET) & (amount[:, 1:] >= ONSET)
+        train, phase = pulses(track, state["phase"], onset, self.fine, self.sample_rate)
+        places, place = since_onset(torch.full_like(phase, self.fine), state["place"], onset)
         ramp = torch.arange(1, self.fine + 1, dtype=f0.dtype, device=f0.device) / self.fine
         swell = (amount[:, :-1, None] + (amount[:, 1:] - amount[:, :-1])[..., None] * ramp).flatten(1)
-        noise = looped_noise([self.noise_0, self.noise_1], state["place"], count * self.fine)
+        noise = looped_noise([self.noise_0, self.noise_1], places, self.fine)
         sound = torch.cat([state["past"], torch.stack([train * swell, noise], 1)], 2)
         blocks = sound.unflatten(2, (-1, self.fine))
         windows = torch.cat([blocks[:, :, i : i + count] for i in range(self.overlap)], 3)
         harmonics = torch.arange(1, CUES + 1, dtype=f0.dtype, device=f0.device)
-        turned = 2 * math.pi * (phase[:, 1:, None].to(f0) / CYCLE) * harmonics
+        turned = 2 * math.pi * (phase[..., None].to(f0) / CYCLE) * harmonics
         high = torch.log2(f0 / self.lowest)[..., None] - 1.5
         cues = torch.cat([turned.cos() * voiced[..., None], turned.sin() * voiced[..., None], high, voiced[..., None]], 2)
         after = {
             "phase": phase[:, -1],
-            "place": (state["place"] + count * self.fine) % PERIOD,
+            "place": place[:, -1] % PERIOD,
             "last": torch.stack([f0[:, -1], voiced[:, -1]], 1),
             "past": sound[:, :, count * self.fine :],
         }
