@@ -7,7 +7,6 @@ import torch
 
 CYCLE = 1 << 24
 """Parts of a cycle in which phase is counted: whole numbers, so that a stream in any chunks adds up to the same."""
-LEAST = -(1 << 40)
 TABLES = (12007, 8009)
 """Lengths of the two loops of noise, primes: their sum repeats after PERIOD samples."""
 PERIOD = TABLES[0] * TABLES[1]
@@ -20,7 +19,9 @@ def since_onset(steps: torch.Tensor, start: torch.Tensor, onset: torch.Tensor) -
     """
     after = steps.cumsum(1)
     before = after - steps
-    base = running_max(torch.where(onset, before, -start[:, None]))
+    at = torch.arange(steps.shape[1], device=steps.device)
+    last = running_max(torch.where(onset, at, -1))  # of places, not of counts: onnxruntime's maximum is wrong beyond 2^31
+    base = torch.where(last < 0, -start[:, None], before.gather(1, last.clamp(min=0)))
     return before - base, after - base
 
 
@@ -28,10 +29,9 @@ def running_max(x: torch.Tensor) -> torch.Tensor:
     """The greatest of x (B, K) so far. An exported graph, which has no such operator, takes fewer than 2^16 numbers."""
     if not torch.compiler.is_exporting():
         return x.cummax(1).values
-    count = x.shape[1]
-    for bit in range(16):
-        earlier = torch.cat([x.new_full((x.shape[0], 1 << bit), LEAST), x], 1)[:, :count]
-        x = torch.maximum(x, earlier)
+    at = torch.arange(x.shape[1], device=x.device)
+    for bit in range(16):  # the first number, which is in every part, stands for those before it
+        x = torch.maximum(x, x.index_select(1, (at - (1 << bit)).clamp(min=0)))
     return x
 
 
