@@ -107,11 +107,7 @@ class Trainer:
         self.listeners = _listeners(recipe, self.fabric.device)
         self.teacher = self._teacher()
         self.step, self.best, self.seconds = 0, math.inf, 0.0
-        self.judges = judges_present(recipe.judges) if recipe.data.sample_rate >= JUDGED_RATE else ()
-        if self.fabric.global_rank == 0 and (
-            missing := [name for name in SCORED_BY if name in recipe.judges and name not in self.judges]
-        ):
-            log.warning("the best checkpoint is the one of the least mel distance: there is no judge %s", ", ".join(missing))
+        self.judges = self._judges()
         self.history: list[dict[str, Any]] = []
         self.fitted = False
         """Whether the codebooks have been fitted to data."""
@@ -192,6 +188,18 @@ class Trainer:
         self.history, self.fitted = meta["history"], meta.get("fitted", meta["step"] > self.recipe.codebooks_from)
         if meta["manifest"] != self.data.manifest_hash:
             log.warning("the data is not what this run began with: its manifest has another hash")
+
+    def _judges(self) -> tuple[str, ...]:
+        """Those of the recipe that can be asked; a warning where too few are left to choose a checkpoint by."""
+        if not self.data.valid.clips:
+            return ()
+        heard = self.recipe.data.sample_rate >= JUDGED_RATE
+        present = judges_present(self.recipe.judges) if heard else ()
+        missing = [name for name in SCORED_BY if name in self.recipe.judges and name not in present]
+        if missing and not self.fabric.global_rank:
+            why = f"there is no judge {', '.join(missing)}" if heard else f"nobody judges sound of less than {JUDGED_RATE} Hz"
+            log.warning("the best checkpoint is the one of the least mel distance, since %s", why)
+        return present
 
     def _load_weights(self, path: Path, tensors: dict[str, torch.Tensor]) -> None:
         try:

@@ -58,9 +58,9 @@ class Modulation(Metric):
 
     kind = "modulation"
     scales = (
-        Scale("modulation_1", "modulation at 1 x frame rate", -300.0, 300.0, False, unit="dB", digits=1, middle=0.0),
-        Scale("modulation_2", "modulation at 2 x frame rate", -300.0, 300.0, False, unit="dB", digits=1, middle=0.0),
-        Scale("modulation_3", "modulation at 3 x frame rate", -300.0, 300.0, False, unit="dB", digits=1, middle=0.0),
+        Scale("modulation_1", "modulation at frame rate", -300.0, 300.0, False, unit="dB", digits=1, middle=0.0),
+        Scale("modulation_2", "modulation at 2 × frame rate", -300.0, 300.0, False, unit="dB", digits=1, middle=0.0),
+        Scale("modulation_3", "modulation at 3 × frame rate", -300.0, 300.0, False, unit="dB", digits=1, middle=0.0),
     )
     source = (
         "computed here (mixcodec.judges.modulation); its spectrum: Welch, 1967, The use of fast Fourier transform for the "
