@@ -87,7 +87,7 @@ def export_folder(
             "default_codebooks": default_codebooks(net),
             "fingerprint": fingerprint(net),
             "codec": net.config,
-            **{f"{d}_state": {k: {"shape": list(v.shape[1:])} for k, v in state.items()} for d, state in states.items()},
+            **{f"{d}_state": {k: _described(v) for k, v in state.items()} for d, state in states.items()},
             **(about or {}),
         }
         (part / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -100,6 +100,12 @@ def export_folder(
     finally:
         if part:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _described(tensor: torch.Tensor) -> dict[str, Any]:
+    """A state tensor's entry in config.json: its shape without the batch axis, and its type where that is not float32."""
+    dtype = str(tensor.numpy().dtype)
+    return {"shape": list(tensor.shape[1:])} | ({} if dtype == "float32" else {"dtype": dtype})
 
 
 def replace_folder(new: Path, folder: Path) -> None:
@@ -172,7 +178,7 @@ def _export_graph(net: CodecNet, direction: str, state: State, path: Path) -> No
         )
     model = onnx.load(path)
     _forget_origin(model)
-    _halve_weights(model, exact={tuple(t.shape) for t in net.transform.buffers()})
+    _halve_weights(model, exact={tuple(t.shape) for part in (net.transform, net.head) if part for t in part.buffers()})
     onnx.checker.check_model(model)
     onnx.save(model, path)
 

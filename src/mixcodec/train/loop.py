@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.strategies import DDPStrategy  # type: ignore[attr-defined]
 
 from mixcodec.data import Prefetcher, Segments, open_data
@@ -53,6 +54,16 @@ TEACHER_BATCHES = 16
 """Batches that tell a teacher what the corpus looks like."""
 
 
+class Unrounded(MixedPrecision):
+    """Mixed precision in which a wave reaches the network as it is.
+
+    Fabric rounds every input to 16 bits first. That is noise 50 dB under each sample, which a codec would learn to code.
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+
 class Trainer:
     """One run of a recipe on the data it names; `run` goes on from the run's checkpoint if there is one.
 
@@ -76,18 +87,26 @@ class Trainer:
             strategy=DDPStrategy(find_unused_parameters=True) if recipe.devices > 1 else "auto",  # early, codebooks are unused
             precision=recipe.precision,  # type: ignore[arg-type]
         )
+        precision = self.fabric.strategy.precision
+        if isinstance(precision, MixedPrecision):
+            precision.__class__ = Unrounded
         if recipe.devices > 1:
             self.fabric.launch()
         self.fabric.seed_everything(recipe.seed, verbose=False)
         with self.fabric.rank_zero_first():  # the first one packs the audio, the others find it in the cache
-            self.data = open_data(recipe.data)
+            self.data = open_data(recipe.data, pitch=bool(recipe.loss.pitch))
         net = self.net_class(recipe.codec)
+        if recipe.learns == "decoder":
+            net.keep_encoder()
+        if recipe.loss.pitch and not net.head:
+            raise ConfigError("loss.pitch needs a codec.head that reads pitch, such as 'harmonic'")
         self.ema = copy.deepcopy(net).requires_grad_(False).eval().to(self.fabric.device)
         adversary = DISCRIMINATORS.build(recipe.adversary.discriminator)
-        decay = [p for p in net.parameters() if p.ndim > 1]
+        learning = [p for p in net.parameters() if p.requires_grad]
+        decay = [p for p in learning if p.ndim > 1]
         groups: list[dict[str, Any]] = [
             {"params": decay},
-            {"params": [p for p in net.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, recipe.lr, recipe.betas, weight_decay=recipe.weight_decay, fused=True)
         rival = torch.optim.AdamW(adversary.parameters(), recipe.adversary.lr, recipe.betas, fused=True)
@@ -129,18 +148,19 @@ class Trainer:
         segments = self.data.train_segments()
         rank, pinned = self.fabric.global_rank, self.fabric.device.type == "cuda"
 
-        def batch(step: int) -> torch.Tensor:
-            wave = torch.from_numpy(segments.batch(step, rank))
-            return wave.pin_memory() if pinned else wave
+        def batch(step: int) -> tuple[torch.Tensor, ...]:
+            parts = tuple(torch.from_numpy(part) for part in segments.batch_with_pitch(step, rank))
+            return tuple(part.pin_memory() for part in parts) if pinned else parts
 
         with RunLog(self.folder, self.step, until, rank == 0) as record, Prefetcher(batch, start=self.step) as batches:
             started = time.monotonic() - self.seconds
-            for step, wave in batches:
+            for step, parts in batches:
                 if step >= until:
                     break
                 if step >= recipe.codebooks_from and not self.fitted:
                     self._start_codebooks()
-                values = self._train_step(wave.to(self.fabric.device, non_blocking=True))
+                wave, pitch = (part.to(self.fabric.device, non_blocking=True) for part in parts)
+                values = self._train_step(wave, pitch)
                 self.step = step + 1
                 self.seconds = time.monotonic() - started
                 if self.step % recipe.log_every == 0:
@@ -223,7 +243,7 @@ class Trainer:
         sequence = np.random.SeedSequence(self.recipe.seed, spawn_key=(self.step, stage, part))
         torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
 
-    def _train_step(self, wave: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _train_step(self, wave: torch.Tensor, pitch: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         recipe, adversary = self.recipe, self.recipe.adversary
         rate = recipe.lr * schedule(self.step, recipe)
         for group in self.optimizer.param_groups:
@@ -235,7 +255,7 @@ class Trainer:
         self._chance(ACTIVE)
         active = self._active(len(wave))
         self._chance(FORWARD, self.fabric.global_rank)
-        estimate, _, commitment, usage = self.net(wave, active, self.fitted, features)
+        estimate, _, commitment, usage, decoded = self.net(wave, active, self.fitted, features)
         self._chance(LOSSES)
         estimate, target = estimate[:, self.ema.delay :], wave[:, : wave.shape[1] - self.ema.delay]
         heard = estimate.detach().requires_grad_() if self.balancer else estimate
@@ -247,6 +267,8 @@ class Trainer:
         for name, listener in self.listeners.items():
             with self.fabric.autocast():
                 terms[name] = listener(heard[:: weights.recognition_every], target[:: weights.recognition_every])
+        if weights.pitch and self.ema.head and pitch is not None:
+            terms |= self.net.module.head.auxiliary(decoded, pitch)
         shares = {name: getattr(weights, name) for name in terms}
         values = {name: term.detach() for name, term in terms.items()}
         values |= {"commitment": commitment.detach(), "usage": usage.detach().min()}

@@ -16,6 +16,7 @@ from mixcodec.tokens import MODEL_NAME
 
 ACCELERATORS = ["auto", "cpu", "cuda", "gpu", "mps"]
 TEACHERS = ["", "whisper"]
+LEARNERS = ["codec", "decoder"]
 PRECISIONS = ["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 
 
@@ -39,6 +40,8 @@ class LossConfig:
     """Distance of what Whisper base makes of the wave; needs the packages of [eval-words]."""
     words: float = 0.0
     """Divergence of the words that Whisper base hears in the wave from those in the original; needs the same packages."""
+    pitch: float = 0.0
+    """How well the head reads pitch and voicing from its features; needs praat-parselmouth, and a head that reads them."""
     recognition_every: int = 4
     """The recogniser hears one item of a batch of so many."""
     complex_below: float = 8000
@@ -99,6 +102,8 @@ class Recipe:
     """The discriminators."""
     teacher: TeacherConfig = dataclasses.field(default_factory=TeacherConfig)
     """What the first codebook is to know."""
+    learns: str = "codec"
+    """The whole `codec`, or the `decoder` alone: encoder and quantizer then stay as they began, and so do all codes."""
     out: str = "runs/{name}"
     """Folder for checkpoints and logs; {name} stands for the name."""
     steps: int = 20_000
@@ -160,6 +165,8 @@ class Recipe:
             raise ConfigError(f"out is {self.out!r}, in which only {{name}} may stand in braces")
         if self.accelerator not in ACCELERATORS:
             raise ConfigError(f"accelerator is {self.accelerator!r}: {nearest(self.accelerator, ACCELERATORS)}")
+        if self.learns not in LEARNERS:
+            raise ConfigError(f"learns is {self.learns!r}: {nearest(self.learns, LEARNERS)}")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision is {self.precision!r}: {nearest(self.precision, PRECISIONS)}")
         for pair in (self.betas,):
