@@ -55,7 +55,10 @@ def distillmos(wave: Wave) -> float:
 
 @functools.cache
 def _model() -> Any:
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells where its weights are
+    import torch
+
+    # It tells where its weights are, and draws those that they replace.
+    with contextlib.redirect_stdout(io.StringIO()), torch.random.fork_rng(devices=[]):
         return _package().ConvTransformerSQAModel().eval()
 
 

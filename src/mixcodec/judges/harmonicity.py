@@ -18,10 +18,12 @@ LOWEST_HZ = 75.0
 PERIODS = 1.0
 SILENCE = 0.1
 """A frame of the reference whose peak in the band is below this share of the clip's is left out. All four are Praat's own."""
+DEAD = 0.001
+"""Likewise of a decoded clip, whose frames are chosen by the reference: only what is as good as digital silence."""
 NO_VALUE_DB = -200.0
-"""What Praat gives a frame without any sound."""
+"""What Praat gives such a frame."""
 NOISE_DB = -10.0
-"""What such a frame counts as: it has no harmonic."""
+"""What it counts as in a decoded clip: it has no harmonic. White noise has -5 dB."""
 MIN_FRAMES = 10
 
 
@@ -59,7 +61,7 @@ def harmonicity(reference: Harmonics, wave: Wave, sample_rate: int) -> float:
     """
     if not np.any(wave):
         raise UnscorableError("the decoded clip is silent")
-    ratios = _harmonicity(wave, sample_rate, 0.0)[1]
+    ratios = _harmonicity(wave, sample_rate, DEAD)[1]
     if len(ratios) != len(reference.frames):
         raise UnscorableError("the decoded clip is not as long as the reference")
     ratios = np.where(ratios > NO_VALUE_DB, ratios, NOISE_DB)

@@ -17,6 +17,8 @@ from lightning_fabric.strategies import DDPStrategy  # type: ignore[attr-defined
 
 from mixcodec.data import Prefetcher, Segments, open_data
 from mixcodec.errors import ConfigError
+from mixcodec.judges.panel import RATE as JUDGED_RATE
+from mixcodec.judges.panel import judges_present
 from mixcodec.losses import (
     Balancer,
     Envelope,
@@ -39,7 +41,7 @@ from mixcodec.train.checkpoint import load_checkpoint, optimizer_tensors, restor
 from mixcodec.train.log import RunLog
 from mixcodec.train.recipe import Recipe
 from mixcodec.train.teacher import WhisperListener, WhisperTeacher, whisper_weights
-from mixcodec.train.validate import validate
+from mixcodec.train.validate import SCORED_BY, scored_by, validate
 from mixcodec.train.warm import adopt
 
 log = logging.getLogger(__name__)
@@ -124,6 +126,7 @@ class Trainer:
         self.listeners = _listeners(recipe, self.fabric.device)
         self.teacher = self._teacher()
         self.step, self.best, self.seconds = 0, math.inf, 0.0
+        self.judges = self._judges()
         self.history: list[dict[str, Any]] = []
         self.fitted = False
         """Whether the codebooks have been fitted to data."""
@@ -184,6 +187,7 @@ class Trainer:
             "step": self.step,
             "fitted": self.fitted,
             "best": self.best,
+            "judges": list(self.judges),
             "seconds": self.seconds,
             "history": self.history,
             "manifest": self.data.manifest_hash,
@@ -198,10 +202,24 @@ class Trainer:
         restore_optimizer(self.rival, inside("rival", tensors))
         if self.balancer:
             self.balancer.load_state_dict(inside("balancer", tensors))
-        self.step, self.best, self.seconds = meta["step"], meta["best"], meta["seconds"]
+        self.step, self.seconds = meta["step"], meta["seconds"]
+        if scored_by(meta.get("judges", ())) == scored_by(self.judges):
+            self.best = meta["best"]  # else scores are of another kind from now on
         self.history, self.fitted = meta["history"], meta.get("fitted", meta["step"] > self.recipe.codebooks_from)
         if meta["manifest"] != self.data.manifest_hash:
             log.warning("the data is not what this run began with: its manifest has another hash")
+
+    def _judges(self) -> tuple[str, ...]:
+        """Those of the recipe that can be asked; a warning where too few are left to choose a checkpoint by."""
+        if not self.data.valid.clips:
+            return ()
+        heard = self.recipe.data.sample_rate >= JUDGED_RATE
+        present = judges_present(self.recipe.judges) if heard else ()
+        missing = [name for name in SCORED_BY if name in self.recipe.judges and name not in present]
+        if missing and not self.fabric.global_rank:
+            why = f"there is no judge {', '.join(missing)}" if heard else f"nobody judges sound of less than {JUDGED_RATE} Hz"
+            log.warning("the best checkpoint is the one of the least mel distance, since %s", why)
+        return present
 
     def _load_weights(self, path: Path, tensors: dict[str, torch.Tensor]) -> None:
         try:
@@ -351,7 +369,7 @@ class Trainer:
     def _validate(self, record: RunLog) -> None:
         if self.fabric.global_rank or not self.data.valid.clips:
             return
-        metrics, audio = validate(self.ema, self.data, self.spectral)
+        metrics, audio = validate(self.ema, self.data, self.spectral, self.judges)
         record.scalars("valid", self.step, metrics)
         record.audio(self.step, audio, self.recipe.data.sample_rate)
         self.history.append({"step": self.step, "hours": round(self.seconds / 3600, 3)} | metrics)

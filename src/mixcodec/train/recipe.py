@@ -10,6 +10,7 @@ import yaml
 
 from mixcodec.data import DataConfig
 from mixcodec.errors import ConfigError
+from mixcodec.judges.panel import JUDGES
 from mixcodec.registry import nearest
 from mixcodec.tokens import MODEL_NAME
 
@@ -146,6 +147,9 @@ class Recipe:
     """Steps between lines of the log."""
     validate_every: int = 500
     """Steps between validations."""
+    judges: tuple[str, ...] = tuple(JUDGES)
+    """Who judges the validation segments beside the losses, as far as their packages are there (mixcodec.judges.panel), about a
+    second a segment in all; with all of them, and only then, they have a say in which checkpoint is the best."""
     save_every: int = 250
     """Steps between checkpoints."""
 
@@ -171,6 +175,9 @@ class Recipe:
         for window in self.loss.windows + self.loss.bands:
             if not isinstance(window, int) or window < 2:
                 raise ConfigError(f"loss.windows and loss.bands must be whole numbers above 1, not {window!r}")
+        for name in self.judges:
+            if name not in JUDGES:
+                raise ConfigError(f"judges are {list(self.judges)}: {nearest(name, list(JUDGES))}")
         if self.teacher.kind not in TEACHERS:
             raise ConfigError(f"teacher.kind is {self.teacher.kind!r}: {nearest(self.teacher.kind, TEACHERS)}")
         if self.teacher.every < 1:

@@ -9,8 +9,12 @@ from mixcodec.evaluate.metrics.base import METRICS, Metric, Scale, UnscorableErr
 DEFAULT = ("pesq_wb", "stoi", "mel", "stft", "si_sdr", "lsd", "pesq_nb", "estoi")
 """The metrics of a run that names none, in the order of its tables."""
 
+JUDGES = ("distillmos", "dnsmos", "harmonicity", "modulation", "pitch")
+"""Those of speech that no loss of the codecs here follows."""
+
 __all__ = [
     "DEFAULT",
+    "JUDGES",
     "METRICS",
     "Metric",
     "Scale",
@@ -28,8 +32,8 @@ __all__ = [
 
 
 def chosen_metrics(words: Sequence[str], speech: bool = True) -> tuple[str, ...]:
-    """The kinds that `words` name, each once: kinds, "default" or "all"; of those two only what is not for speech alone, unless
-    it is `speech` that is evaluated.
+    """The kinds that `words` name, each once: kinds, "default", "judges" or "all"; of "default" and "all" only what is not for
+    speech alone, unless it is `speech` that is evaluated.
 
     Raises:
         UsageError, ConfigError: none is named, or one that is not there.
@@ -38,7 +42,10 @@ def chosen_metrics(words: Sequence[str], speech: bool = True) -> tuple[str, ...]
         raise UsageError("no metric is named; leave --metrics out for the default ones")
     kinds: list[str] = []
     for word in words:
-        many = {"default": DEFAULT, "all": (*DEFAULT, *METRICS.kinds())}.get(word)
+        if word == "judges":
+            kinds += JUDGES
+            continue
+        many = {"default": DEFAULT, "all": (*DEFAULT, *JUDGES, *METRICS.kinds())}.get(word)
         kinds += (word,) if many is None else [kind for kind in many if speech or not METRICS.build(kind).speech_only]
     for kind in kinds:
         METRICS.options(kind)  # raises for one that is not there

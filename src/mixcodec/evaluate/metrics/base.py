@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from mixcodec.audio import Wave
 from mixcodec.judges.base import UnscorableError, finite
 from mixcodec.registry import Registry
 
-__all__ = ["METRICS", "Metric", "Scale", "UnscorableError", "finite"]
+__all__ = ["METRICS", "Metric", "Scale", "UnscorableError", "explained", "finite"]
+
+
+DAGGER = "†"
+FOLLOWED = f"{DAGGER} Losses of mixcodec's models follow this figure, so it may praise them for more than is heard."
+"""What stands below a table with marked scales."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +41,18 @@ class Scale:
     """Whether it counts few things (words), so that what is a little worse may have the same value."""
     followed: bool = False
     """Whether a loss of the codecs trained here follows it, so that it may praise them for more than is heard."""
+
+    @property
+    def marked(self) -> str:
+        """The title, with a dagger where a loss follows the scale; FOLLOWED tells the reader what that means."""
+        return f"{self.title} {DAGGER}" if self.followed else self.title
+
+    @property
+    def better_is(self) -> str:
+        """Which values are better, in words."""
+        if self.middle is not None:
+            return f"nearer to {self.middle:g}"
+        return "higher" if self.higher_is_better else "lower"
 
     @property
     def best(self) -> float:
@@ -88,6 +106,11 @@ class Metric(abc.ABC):
         Raises:
             UnscorableError: there is no value for this clip.
         """
+
+
+def explained(note: str, scales: Iterable[Scale]) -> str:
+    """`note`, and what the mark means where one of the `scales` has it."""
+    return " ".join(part for part in (note, FOLLOWED if any(scale.followed for scale in scales) else "") if part)
 
 
 METRICS: Registry[Metric] = Registry("metric")

@@ -25,8 +25,8 @@ class Harmonicity(Metric):
 
     kind = "harmonicity"
     scales = (
-        Scale("harmonicity", "harmonicity", -40.0, 60.0, higher_is_better=True, unit="dB", digits=1, compares=False),
-        Scale("harmonicity_change", "harmonicity change", -100.0, 100.0, False, unit="dB", digits=1, middle=0.0),
+        Scale("harmonicity", "harmonicity", -150.0, 150.0, higher_is_better=True, unit="dB", digits=1, compares=False),
+        Scale("harmonicity_change", "harmonicity change", -300.0, 300.0, False, unit="dB", digits=1, middle=0.0),
     )
     source = (
         "Boersma, 1993, Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled "
@@ -58,9 +58,9 @@ class Modulation(Metric):
 
     kind = "modulation"
     scales = (
-        Scale("modulation_1", "modulation at 1 x frame rate", -100.0, 100.0, False, unit="dB", digits=1, middle=0.0),
-        Scale("modulation_2", "modulation at 2 x frame rate", -100.0, 100.0, False, unit="dB", digits=1, middle=0.0),
-        Scale("modulation_3", "modulation at 3 x frame rate", -100.0, 100.0, False, unit="dB", digits=1, middle=0.0),
+        Scale("modulation_1", "modulation at frame rate", -300.0, 300.0, False, unit="dB", digits=1, middle=0.0),
+        Scale("modulation_2", "modulation at 2 × frame rate", -300.0, 300.0, False, unit="dB", digits=1, middle=0.0),
+        Scale("modulation_3", "modulation at 3 × frame rate", -300.0, 300.0, False, unit="dB", digits=1, middle=0.0),
     )
     source = (
         "computed here (mixcodec.judges.modulation); its spectrum: Welch, 1967, The use of fast Fourier transform for the "

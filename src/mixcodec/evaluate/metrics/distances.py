@@ -59,7 +59,7 @@ class SiSdrMetric(Metric):
     """Scale-invariant signal-to-distortion ratio: how much of the very waveform is left."""
 
     kind = "si_sdr"
-    scales = (Scale("si_sdr", "SI-SDR", -np.inf, MAX_SI_SDR, higher_is_better=True, unit="dB", digits=2),)
+    scales = (Scale("si_sdr", "SI-SDR", -np.inf, MAX_SI_SDR, higher_is_better=True, unit="dB", digits=2, followed=True),)
     source = (
         "Le Roux, Wisdom, Erdogan, Hershey, 2019, SDR - half-baked or well done? (means removed, capped at 100 dB); computed here"
     )
@@ -84,7 +84,7 @@ class LsdMetric(Metric):
     """Log-spectral distance: root mean square over frequency, mean over frames, of the difference of log power."""
 
     kind = "lsd"
-    scales = (Scale("lsd", "log-spectral distance", 0.0, np.inf, higher_is_better=False, unit="dB", digits=2),)
+    scales = (Scale("lsd", "log-spectral distance", 0.0, np.inf, higher_is_better=False, unit="dB", digits=2, followed=True),)
     source = "Gray, Markel, 1976, Distance measures for speech processing (32 ms Hann, hop 8 ms, floor 1e-10); computed here"
     sample_rate = None
 
