@@ -32,10 +32,10 @@ def talk(tmp_path, grid_wave, monkeypatch):
 
 def test_encode_and_decode(talk, tiny_model, tiny_codec, capsys):
     before = (talk / "talk.wav").read_bytes()
-    assert main(["encode", "talk.wav", "--model", str(tiny_model), "--quality", "4"]) == 0
+    assert main(["encode", "talk.wav", "--model", str(tiny_model), "--codebooks", "4"]) == 0
     assert capsys.readouterr().out.startswith("talk.mxc: 0.91 s, 4 codebooks, ")
     wave, rate = read_audio("talk.wav")
-    tokens = tiny_codec.wave_to_tokens(wave, rate, kbps=4)
+    tokens = tiny_codec.wave_to_tokens(wave, rate, codebooks=4)
     assert read_mxc("talk.mxc") == tokens
     assert main(["decode", "talk.mxc", "--model", str(tiny_model)]) == 0
     assert "talk.decoded.wav: 0.91 s, 2 channels, 22050 Hz" in capsys.readouterr().out
