@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -27,7 +26,7 @@ from mixcodec.files import PathLike
 from mixcodec.models import DEFAULT_MODEL, PLAIN, find_model, find_variant
 from mixcodec.runtime.config import ModelConfig, read_config
 from mixcodec.runtime.rate import RateKeeper, check_only_one
-from mixcodec.runtime.session import GraphSession
+from mixcodec.runtime.session import GraphSession, loading
 from mixcodec.runtime.stream import StreamDecoder, StreamEncoder, frames_for
 from mixcodec.tokens import MOST, Tokens, as_codes, code_bits
 
@@ -82,13 +81,9 @@ class Codec:
         self.config = config
         self.variant = variant
         self.threads = whole(threads, "threads", 0, MAX_THREADS, UsageError)
-        self._loading = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_loading", "_encoder", "_decoder", "tables")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _loading=threading.Lock())
+        return {name: value for name, value in vars(self).items() if name not in ("_encoder", "_decoder", "tables")}
 
     @property
     def name(self) -> str:
@@ -558,7 +553,7 @@ class Codec:
         kept = f"_{direction}"
         session: GraphSession | None = vars(self).get(kept)
         if session is None:
-            with self._loading:
+            with loading():
                 session = vars(self).get(kept) or GraphSession(direction, self.config, self.threads, self.variant)
                 vars(self)[kept] = session
         return session

@@ -26,6 +26,11 @@ _LOADING = threading.Lock()
 _LOADED: weakref.WeakSet[GraphSession] = weakref.WeakSet()
 
 
+def loading() -> threading.Lock:
+    """What a thread holds while it loads a graph, so that no other loads it too."""
+    return _LOADING
+
+
 class GraphSession:
     """A loaded graph: `step(value, state) -> (value, state)`. Any number of threads may call it at once.
 
@@ -84,7 +89,7 @@ class GraphSession:
         return self  # it holds nothing that a step changes
 
     def _again(self) -> Any:
-        with _LOADING:
+        with loading():
             if self._session is None:
                 self._session = self._load(self._options())
             return self._session
