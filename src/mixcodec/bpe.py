@@ -103,7 +103,7 @@ class CodeBpe:
     def tokens_to_codes(self, tokens: Codes) -> NDArray[np.int64]:
         """Codes (T, K) of tokens (n,). Raises TokensError for tokens that are none, or that do not make whole frames."""
         tokens = as_array(tokens, "tokens", TokensError)
-        if tokens.ndim != 1 or (tokens.size and not np.issubdtype(tokens.dtype, np.integer)):
+        if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
             raise TokensError(f"tokens must be integers of shape (n,), not {tokens.dtype} {tokens.shape}")
         if tokens.size and not 0 <= tokens.min() <= tokens.max() < self.vocabulary:
             raise TokensError(f"tokens must be from 0 to {self.vocabulary - 1}, not {tokens.min()} to {tokens.max()}")
@@ -150,7 +150,7 @@ class CodeBpe:
 
     def _flat(self, codes: Codes) -> NDArray[np.int64]:
         """Symbols (T * K,) of codes (T, K)."""
-        if codes.ndim != 2 or codes.shape[1] != self.codebooks or not np.issubdtype(codes.dtype, np.integer):
+        if codes.ndim != 2 or codes.shape[1] != self.codebooks or codes.dtype.kind not in "iu":
             raise TokensError(f"codes must be integers of shape (T, {self.codebooks}), not {codes.dtype} {codes.shape}")
         if codes.size and not 0 <= codes.min() <= codes.max() < self.codebook_size:
             raise TokensError(f"codes must be from 0 to {self.codebook_size - 1}, not {codes.min()} to {codes.max()}")

@@ -58,6 +58,7 @@ def test_a_stream_gives_what_the_whole_wave_gives(folder, variant, waves):
     assert np.abs(np.concatenate(sound) - codec.tokens_to_wave(whole)).max() < 1e-3
 
 
+@pytest.mark.filterwarnings("ignore::mixcodec.errors.MixcodecWarning")
 def test_a_second_voice_changes_nothing_for_the_first(folder, variant, waves):
     codec = load(folder, variant=variant)
     both = codec.wave_to_tokens(np.stack([waves[0], 30 * waves[1]]), 16000, codebooks=2)

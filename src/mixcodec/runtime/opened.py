@@ -192,8 +192,12 @@ class OpenedMxc:
 
 def _reopened(codec: Codec, path: str, name: str, header: Header, mark: bytes) -> OpenedMxc:
     """What pickle makes of an OpenedMxc. Raises FileError where the file is gone, or another one is there."""
-    again = codec.open(path)
+    changed = FileError(f"{name}: has changed since it was opened; open it again")
+    try:
+        again = codec.open(path)
+    except BitstreamError:
+        raise changed from None
     if again.header != header or again._mark() != mark:
         again.close()
-        raise FileError(f"{name}: has changed since it was opened; open it again")
+        raise changed
     return again

@@ -44,7 +44,7 @@ def coding_as_it_goes(codec: Codec) -> EntropyModel:
 
 def control_as_it_goes(codec: Codec, channels: int, kbps: float) -> RateControl:
     """Of a signal of unknown length, whose codes cost as much as plain numbers as far as is known."""
-    return RateControl(kbps, codec.frame_rate, codec.codebooks, channels * code_bits(codec.codebook_size) / 8)
+    return RateControl(float(kbps), codec.frame_rate, codec.codebooks, channels * code_bits(codec.codebook_size) / 8)
 
 
 class RateControl:
