@@ -42,13 +42,13 @@ class SharedFile:
     def __init__(self, path: PathLike, name: str) -> None:
         self._name = name
         try:
+            mode = os.stat(path).st_mode  # before it is opened, since a pipe would wait for a writer
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise FileError(f"{name}: is no file that can be read from any place; decode it, or copy it to one")
             self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
         except (OSError, ValueError) as error:
             reason = (getattr(error, "strerror", None) or str(error)).lower()
             raise FileError(f"{name}: cannot be read ({reason}); check the name") from None
-        if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
-            self._file.close()
-            raise FileError(f"{name}: is no file that can be read from any place; decode it, or copy it to one")
         self._here = threading.local()
         self._lock = threading.Lock()  # where there is no pread, and no fork either
 
