@@ -48,6 +48,16 @@ def test_encode_and_decode(talk, tiny_model, tiny_codec, capsys):
     assert sorted(entry.name for entry in talk.iterdir()) == ["other.wav", "talk.decoded.wav", "talk.mxc", "talk.wav"]
 
 
+def test_the_former_name_of_codebooks_is_understood(talk, tiny_model, capsys):
+    written = []
+    for words in (["--codebooks", "4"], ["--quality", "4"], ["--quality=4"], ["--codebooks=4"]):
+        assert main(["encode", "talk.wav", "--model", str(tiny_model), *words]) == 0
+        written.append((talk / "talk.mxc").read_bytes())
+    assert len(set(written)) == 1
+    assert main(["roundtrip", "talk.wav", "--model", str(tiny_model), "--quality", "4"]) == 0
+    assert "codebooks           4 of 8" in capsys.readouterr().out
+
+
 def test_a_bitrate_is_kept(talk, tiny_model, tiny_codec, grid_wave, capsys):
     write_audio("long.wav", grid_wave((2, 8 * 22050)), 22050)
     assert main(["encode", "long.wav", "--model", str(tiny_model), "--kbps", "4"]) == 0
