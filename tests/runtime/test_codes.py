@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mixcodec.audio import read_audio, resampled_count
 from mixcodec.errors import AudioError, RateError, TokensError, UsageError
 from mixcodec.runtime import load, read_mxc, write_mxc
-from mixcodec.runtime.codec import usable_cores
+from mixcodec.runtime.batch import usable_cores
 from mixcodec.tokens import Tokens
 
 HOP = 320

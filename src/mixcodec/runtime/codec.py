@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from mixcodec.entropy.tables import ENTROPY, Tables, read_tables
 from mixcodec.errors import AudioError, ModelError, RateError, TokensError, UsageError
 from mixcodec.files import PathLike
 from mixcodec.models import DEFAULT_MODEL, PLAIN, find_model, find_variant
+from mixcodec.runtime.batch import MAX_THREADS, listed, on_threads
 from mixcodec.runtime.config import ModelConfig, read_config
 from mixcodec.runtime.rate import RateKeeper, check_only_one
 from mixcodec.runtime.session import GraphSession, loading
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
 
 RATE_TOLERANCE = 1e-6
 """How much of a codebook a bitrate may fall short by and still buy it: 0.5 kbps must not fail by a rounding error."""
-MAX_THREADS = 1 << 10
-
-Given = TypeVar("Given")
-Made = TypeVar("Made")
 
 
 def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL, threads: int = 1, variant: str | None = None) -> Codec:
@@ -448,7 +445,7 @@ class Codec:
         Raises:
             AudioError, RateError, UsageError: as `wave_to_tokens`; the message names the wave.
         """
-        every = _listed(waves, "waves")
+        every = listed(waves, "waves")
         one = getattr(sample_rate, "ndim", None) == 0 or not isinstance(sample_rate, Iterable) or isinstance(sample_rate, str)
         rates: Any = [sample_rate] * len(every) if one else list(sample_rate)  # type: ignore[arg-type]
         if len(rates) != len(every):
@@ -459,7 +456,7 @@ class Codec:
             rate = check_sample_rate(rates[index], name)
             return self._wave_to_tokens(check_wave(every[index], name), rate, kbps, codebooks)
 
-        return _on_threads(encode, range(len(every)), threads)
+        return on_threads(encode, range(len(every)), threads)
 
     def decode_batch(
         self, items: Iterable[Tokens | Any], sample_rate: int | None = None, *, threads: int | None = None
@@ -478,7 +475,7 @@ class Codec:
             TokensError, AudioError: as those; the message names the item.
         """
 
-        every = _listed(items, "items")
+        every = listed(items, "items")
 
         def decode(index: int) -> Wave:
             item = every[index]
@@ -487,7 +484,7 @@ class Codec:
             except TokensError as error:
                 raise TokensError(f"items[{index}]: {error}") from None
 
-        return _on_threads(decode, range(len(every)), threads)
+        return on_threads(decode, range(len(every)), threads)
 
     def check_codebooks(self, codebooks: int) -> int:
         """`codebooks` as an int, if the codec has so many. Raises RateError."""
@@ -557,32 +554,3 @@ class Codec:
                 session = vars(self).get(kept) or GraphSession(direction, self.config, self.threads, self.variant)
                 vars(self)[kept] = session
         return session
-
-
-def _listed(items: Any, name: str) -> list[Any]:
-    """What there is to do, as a list. Raises UsageError."""
-    if isinstance(items, str | bytes | Mapping | Tokens) or not isinstance(items, Iterable):
-        raise UsageError(f"{name} must be a list, not {shown(items)}")
-    return list(items)
-
-
-def _on_threads(do: Callable[[Given], Made], items: Sequence[Given], threads: int | None) -> list[Made]:
-    """`do` of each item, in their order. What the first of them to fail raises is raised, and no further one is begun."""
-    count = usable_cores() if threads is None else whole(threads, "threads", 1, MAX_THREADS, UsageError)
-    count = min(count, len(items))
-    if count < 2:
-        return [do(item) for item in items]
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(count, "mixcodec") as pool:
-        waiting = [pool.submit(do, item) for item in items]
-        try:
-            return [each.result() for each in waiting]
-        finally:
-            for each in waiting:
-                each.cancel()
-
-
-def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
