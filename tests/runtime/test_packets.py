@@ -120,10 +120,10 @@ def test_damaged_packets_are_refused_and_may_come_again(tiny_codec, grid_wave):
         bad[bit // 8] ^= 1 << bit % 8
         with pytest.raises(BitstreamError):
             decoder.push(bytes(bad))
-    for bad in (b"", packets[1][:-1], packets[1] + b"x", encoder.end, packets[0]):
+    for bad in (b"", packets[1][:-1], packets[1] + b"x", encoder.end, packets[0], "packet", 3, [packets[1]]):
         with pytest.raises(BitstreamError):
             decoder.push(bad)
-    parts += [decoder.push(packet) for packet in packets[1:]]
+    parts += [decoder.push(kind(packet)) for packet, kind in zip(packets[1:], 9 * (bytes, bytearray, memoryview), strict=False)]
     assert np.array_equal(np.concatenate([*parts, decoder.finish()]), whole)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixcodec.arrays import shown
 from mixcodec.audio import Wave, check_channels, check_sample_rate
 from mixcodec.bitstream import Header, Layout, MxcWriter
 from mixcodec.bitstream.coding import coding_for, payload_to_codes
@@ -154,7 +155,7 @@ class PacketDecoder(Stream):
         self._index = 0
         self.lost = 0
 
-    def push(self, packet: bytes | None) -> Wave:
+    def push(self, packet: bytes | bytearray | memoryview | None) -> Wave:
         """Take the next packet, or None for one that was lost; return the samples that are now certain.
 
         A packet that comes later than the one expected, by at most MAX_GAP, says so itself: the gap is concealed first.
@@ -167,6 +168,9 @@ class PacketDecoder(Stream):
         """
         if packet is None:
             return self._conceal(1)
+        if not isinstance(packet, bytes | bytearray | memoryview):
+            raise BitstreamError(f"is no packet of bytes, but {shown(packet)}")
+        packet = bytes(packet)
         start = parse_packet_start(self._header, packet)
         if start is None or start.whole != len(packet):
             raise BitstreamError("is no whole packet")
