@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixcodec.audio import AudioReader, Resampler, read_audio, resample, resampled_count, wav_header, write_audio
-from mixcodec.errors import AudioError, FileError
+from mixcodec.errors import AudioError, FileError, MixcodecWarning
 
 RATES = [8000, 11025, 16000, 22050, 44100, 48000]
 
@@ -34,7 +34,8 @@ def test_wav_there_and_back(tmp_path, shape):
 
 
 def test_clipping_does_not_wrap(tmp_path):
-    write_audio(tmp_path / "x.wav", np.float32([1.0, 1.5, 100.0, -1.0, -7.0]), 16000)
+    with pytest.warns(MixcodecWarning):
+        write_audio(tmp_path / "x.wav", np.float32([1.0, 1.5, 100.0, -1.0, -7.0]), 16000)
     samples, _ = soundfile.read(tmp_path / "x.wav", dtype="int16")
     assert samples.tolist() == [32767, 32767, 32767, -32768, -32768]
 

@@ -49,3 +49,11 @@ class ConfigError(MixcodecError):
 
 class DataError(MixcodecError):
     """A corpus that cannot be listed, packed or drawn from."""
+
+
+class NotCopyableError(MixcodecError, TypeError):
+    """An object in the middle of its work, which can be neither pickled nor copied."""
+
+
+class MixcodecWarning(UserWarning):
+    """Something that is done as asked, and is hardly what was meant."""

@@ -34,11 +34,13 @@ COMMANDS = {
     "variant": "model folder -> its graphs in int8 or bf16 (needs the extra: train)",
 }
 ALIASES = {"-o": "--output"}
+OLDER = {"encode": {"--quality": "--codebooks"}, "roundtrip": {"--quality": "--codebooks"}}
+"""Former names of options, which are still understood."""
 EXTRAS = {"train": "train", "export": "train", "variant": "train", "eval": "eval", "compare": "train,eval"}
 """Commands that need more than the runtime, and the extra that brings it."""
 
-PLAIN = ("str", "str | None", "float | None")
-"""The kinds of options that are read without tyro."""
+PLAIN = {"str": str, "str | None": str, "float | None": float, "int | None": int}
+"""The kinds of options that are read without tyro, and how."""
 
 FAILURE = 2
 INTERRUPTED = 130
@@ -111,7 +113,8 @@ def _dispatch(arguments: list[str]) -> int:
             sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         command = getattr(import_module(f"mixcodec.cli.{name}"), name)
-        call = _plain(command, arguments[1:]) or _parse(command, name, arguments[1:])
+        words = [_newest(name, word) for word in arguments[1:]]
+        call = _plain(command, words) or _parse(command, name, words)
         if call is not None:
             call()
     except ModuleNotFoundError as error:
@@ -119,6 +122,12 @@ def _dispatch(arguments: list[str]) -> int:
             raise
         raise UsageError(f"mixcodec {name} needs pip install 'mixcodec[{EXTRAS[name]}]' ({error.name} is missing)") from None
     return 0
+
+
+def _newest(command: str, word: str) -> str:
+    """An argument of a command, by its present name where it is an option that had another."""
+    option, equals, value = word.partition("=")
+    return OLDER.get(command, {}).get(option, option) + equals + value
 
 
 def _plain(command: Callable[..., None], arguments: list[str]) -> Callable[[], None] | None:
@@ -142,7 +151,7 @@ def _plain(command: Callable[..., None], arguments: list[str]) -> Callable[[], N
         if value.startswith("-") and value != "-":
             return None
         try:
-            named[option.name] = float(value) if option.annotation == "float | None" else value
+            named[option.name] = PLAIN[option.annotation](value)
         except ValueError:
             return None
     if any(option.kind not in (option.KEYWORD_ONLY, option.POSITIONAL_ONLY) for option in parameters.values()):

@@ -86,6 +86,7 @@ def export_folder(
             "codebook_size": net.codebook_size,
             "default_codebooks": default_codebooks(net),
             "fingerprint": fingerprint(net),
+            **({"tables": f"{tables.fingerprint:08x}"} if tables else {}),
             "codec": net.config,
             **{f"{d}_state": {k: _described(v) for k, v in state.items()} for d, state in states.items()},
             **(about or {}),
@@ -178,6 +179,7 @@ def _export_graph(net: CodecNet, direction: str, state: State, path: Path) -> No
         )
     model = onnx.load(path)
     _forget_origin(model)
+    helper.set_model_props(model, {"fingerprint": fingerprint(net)})  # so that it is not taken for another model's
     _halve_weights(model, exact={tuple(t.shape) for part in (net.transform, net.head) if part for t in part.buffers()})
     onnx.checker.check_model(model)
     onnx.save(model, path)
