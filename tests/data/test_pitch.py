@@ -35,7 +35,7 @@ def test_a_rate_that_5_ms_does_not_divide_is_refused():
         track_hop(22050)
 
 
-@pytest.fixture()
+@pytest.fixture
 def tones(tmp_path):
     """A second of each of five pitches, each by a speaker of its own."""
     for hertz in (90, 120, 170, 240, 330):

@@ -1,5 +1,7 @@
 """Heads: a stream is the whole, windows add up, pulses are their sum of cosines, and pitch is what was planted."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -82,7 +84,7 @@ def test_pulses_are_a_sum_of_cosines_whose_phase_is_the_integral_of_pitch():
     f0 = torch.tensor([[110.0, 110.0, 180.0, 400.0, 90.0]], dtype=torch.float64)
     sound, phase = pulses(f0, torch.tensor([CYCLE // 3]), none(4), 80, RATE)
     nodes = f0[0].numpy()
-    track = np.concatenate([a + (b - a) * np.arange(1, 81) / 80 for a, b in zip(nodes, nodes[1:], strict=False)])
+    track = np.concatenate([a + (b - a) * np.arange(1, 81) / 80 for a, b in pairwise(nodes)])
     cycles = 1 / 3 + np.cumsum(track) / RATE
     top = np.floor(RATE / 2 / track - 0.01)
     expected = sum(np.where(h <= top, np.cos(2 * np.pi * h * cycles), 0) for h in range(1, 100))
@@ -145,7 +147,7 @@ def test_noise_is_white_and_goes_on_where_it_was():
 
 @pytest.mark.parametrize("hertz", [82.4, 149.9, 220.0, 431.0])
 def test_a_planted_pitch_is_read_and_heard(hertz):
-    """With the scores of that pitch, the harmonic filter open and all else shut, the wave is pulses at that pitch, one frame late."""
+    """With that pitch's scores, the harmonic filter open and all else shut, the wave is pulses at that pitch, one frame late."""
     head = Harmonic(320, RATE, width=8, stages=[])
     bin = np.log2(hertz / head.lowest) * head.per_octave
     with torch.no_grad():
@@ -176,7 +178,7 @@ def test_auxiliary_is_least_for_the_truth():
     scores = near[None, None].repeat(1, 40, 1), torch.where(truth > 0, 9.0, -9.0)
     values = {}
     for name, shift in (("right", 0), ("wrong", 12)):
-        head._pitch_scores = lambda features, shift=shift: (scores[0].roll(shift, 2), scores[1])  # noqa: B023
+        head._pitch_scores = lambda features, shift=shift: (scores[0].roll(shift, 2), scores[1])
         values[name] = float(head.auxiliary(torch.zeros(1, 10, head.inputs), truth)["pitch"])
     assert values["right"] < 1.5  # the entropy of a bin that its neighbours share
     assert values["wrong"] > values["right"] + 5

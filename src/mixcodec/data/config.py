@@ -120,8 +120,16 @@ class Data:
     def train_segments(self) -> Segments:
         """Augmented segments, drawn with the config's seed."""
         c = self.config
-        options = {"balance": c.balance, "augment": c.augment, "speeds": (c.speed_low, c.speed_high), "tracks": self.tracks}
-        return Segments(self.train, c.segment_seconds, c.batch_size, c.seed, **options)
+        return Segments(
+            self.train,
+            c.segment_seconds,
+            c.batch_size,
+            c.seed,
+            balance=c.balance,
+            augment=c.augment,
+            speeds=(c.speed_low, c.speed_high),
+            tracks=self.tracks,
+        )
 
     def valid_segments(self) -> Segments:
         """Segments as they were recorded. Use batches 0 to `validation_batches` - 1: they don't depend on the config's seed,

@@ -37,7 +37,7 @@ MANIFEST = ("path", "seconds", "rate", "kind", "source", "speaker", "split", "li
 
 
 def sentences(places: Iterable[str | Path] = PLACES) -> Iterator[str]:
-    """English sentences of the documents below `places`, each once, in an order that does not depend on the machine's file system."""
+    """English sentences of the documents below `places`, each once, in the order of the documents' paths."""
     seen: set[str] = set()
     for place in places:
         for path in sorted(Path(place).rglob("*")):

@@ -32,7 +32,9 @@ def track_hop(sample_rate: int) -> int:
     """Samples from one value of a track to the next. Raises DataError where 5 ms are no whole number of them."""
     hop = sample_rate * STEP_SECONDS
     if hop != int(hop):
-        raise DataError(f"pitch is tracked every 5 ms, which at {sample_rate} Hz is {hop:g} samples; choose a rate that 200 divides")
+        raise DataError(
+            f"pitch is tracked every 5 ms, which at {sample_rate} Hz is {hop:g} samples; choose a rate that 200 divides"
+        )
     return int(hop)
 
 

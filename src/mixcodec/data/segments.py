@@ -54,9 +54,9 @@ class Segments:
         tracks: tuple[Track, dict[int, int]] | None = None,
     ) -> None:
         """`seconds` is the length of a segment, `batch` how many a batch has, `balance` the power of a unit's seconds that
-        its share is proportional to. `augment=None` leaves the samples as they are in the store. A segment is played at a speed
-        drawn (its logarithm evenly) from `speeds`, its pitch with it: another voice, more or less. `tracks` are those of the whole
-        store and where each clip's begins."""
+        its share is proportional to. `augment=None` leaves the samples as they are in the store. A segment is played at a
+        speed drawn (its logarithm evenly) from `speeds`, its pitch with it: another voice, more or less. `tracks` are those of
+        the whole store and where each clip's begins."""
         self.store, self.size, self.samples = store, batch, round(seconds * store.sample_rate)
         self.seed, self.augment, self.speeds, self.tracks = seed, augment, speeds, tracks
         self._hop = track_hop(store.sample_rate) if tracks else 0

@@ -115,7 +115,7 @@ class CodecNet(torch.nn.Module):
         return Reconstruction(self.features_to_wave(features), codes, loss, usage, features)
 
     def keep_encoder(self) -> None:
-        """From here on encoder and quantizer learn nothing: the codes of a wave stay what they are, and only the decoder is new."""
+        """From here on encoder and quantizer learn nothing: codes stay what they are, and only the decoder is new."""
         self.only_decoder = True
         for part in (self.encoder, self.quantizer):
             part.requires_grad_(False)

@@ -516,7 +516,7 @@ class Codec:
 
     def check_origin(self, model: str, fingerprint: str) -> None:
         """Raise TokensError where tokens were made by another model than this one."""
-        if fingerprint != self.fingerprint:
+        if not self.config.understands(fingerprint):
             theirs, mine = f"{model} {fingerprint}", f"{self.name} {self.fingerprint}"
             raise TokensError(f"was made by model {theirs}, not by {mine}; decode it with that model (--model)")
 

@@ -52,6 +52,7 @@ class ModelConfig:
         default_codebooks: codebooks used when no bitrate is asked for.
         encoder_state, decoder_state: the state tensors of the two graphs by name.
         extra: all other entries (the parts the codec is built of, revision, ...), of no concern to the runtime.
+        same_codes: fingerprints of other models with the same encoder and quantizer, whose codes mean the same here.
         tables: 32 bits in hex, the `mixcodec.entropy.Tables.fingerprint` of its entropy.bin; None where it does not say.
     """
 
@@ -68,11 +69,16 @@ class ModelConfig:
     decoder_state: dict[str, StateSpec]
     extra: dict[str, Any]
     tables: str | None = None
+    same_codes: tuple[str, ...] = ()
 
     @property
     def frame_rate(self) -> float:
         """Frames per second, Hz."""
         return self.sample_rate / self.hop
+
+    def understands(self, fingerprint: str) -> bool:
+        """Whether codes of the model with that fingerprint are this one's too."""
+        return fingerprint == self.fingerprint or fingerprint in self.same_codes
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -113,6 +119,7 @@ def read_config(folder: Path) -> ModelConfig:
         encoder_state=entries.state("encoder_state"),
         decoder_state=entries.state("decoder_state"),
         tables=entries.text("tables", TABLES.fullmatch) if "tables" in entries else None,
+        same_codes=entries.fingerprints("same_codes") if "same_codes" in entries else (),
         extra=entries.rest(),
     )
 
@@ -165,6 +172,12 @@ class _Entries:
         if not isinstance(value, str) or not allowed(value):
             raise self._bad(key, value)
         return value
+
+    def fingerprints(self, key: str) -> tuple[str, ...]:
+        value = self._take(key)
+        if not isinstance(value, list) or not all(isinstance(one, str) and FINGERPRINT.fullmatch(one) for one in value):
+            raise self._bad(key, value)
+        return tuple(value)
 
     def state(self, key: str) -> dict[str, StateSpec]:
         value = self._take(key)

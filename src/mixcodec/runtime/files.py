@@ -405,7 +405,7 @@ def write_mxc(path: PathLike, tokens: Tokens, codec: Codec | None = None, metada
     """
     if codec is None and tokens.model in shipped_models():
         shipped = load(tokens.model)
-        codec = shipped if shipped.fingerprint == tokens.fingerprint else None
+        codec = shipped if shipped.config.understands(tokens.fingerprint) else None
     bitstream.write_mxc(path, tokens, codec.tables if codec else None, metadata)
 
 

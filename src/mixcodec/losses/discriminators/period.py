@@ -37,7 +37,7 @@ class Period(torch.nn.Module):
 
 
 def _around(x: torch.Tensor) -> torch.Tensor:
-    """Every STRIDE-th token of x (B, L, C) with those beside it, TAPS in all, as channels: (B, (L - 1) // STRIDE + 1, TAPS * C)."""
+    """Every STRIDE-th token of x (B, L, C) with its neighbours, TAPS in all: (B, (L - 1) // STRIDE + 1, TAPS * C)."""
     count = (x.shape[1] - 1) // STRIDE + 1
     x = F.pad(x, (0, 0, TAPS // 2, STRIDE * (count + 1) - x.shape[1] - TAPS // 2))
     blocks = x.unflatten(1, (-1, STRIDE))

@@ -34,7 +34,8 @@ class Fine(Head):
     """A frame's features become `steps` finer ones, thin blocks (`width`, `stages`) run over them, and each gives a spectrum.
 
     With `spread` linear they run straight from one frame's features to the next one's, so that no step of a frame differs from
-    another but by what is coded; `learned`, each step has weights of its own, which can leave a pattern that repeats every frame: a buzz.
+    another but by what is coded; `learned`, each step has weights of its own, which can leave a pattern that repeats every
+    frame: a buzz.
 
     Spectra of windows of `overlap` fine steps (square root of Hann, orthonormal DFT) are added up: with steps of 5 ms the phase
     of a harmonic turns less than a few times from one to the next, so it can be followed (Vocos: Siuzdak, 2023, Closing the gap
@@ -150,16 +151,19 @@ class Fine(Head):
 class Harmonic(Fine):
     """`fine`, with a voice of its own: pulses at a pitch that is read from the features, and noise, each through a filter.
 
-    spectrum = pulses * exp(h + i pi tanh(p)) + noise * exp(n): h, p and n, a bin and step, are what the thin blocks give, and if
-    `free` the spectrum of `fine` is added to it. The pitch, `bins_per_octave` classes an octave between `lowest` and `highest` Hz, and how voiced a step is, are
-    read by a small perceptron; `auxiliary` teaches it. The phase of the pulses runs on in the state, so harmonics stay coherent
-    over any number of frames, until the voice sets in again: there phase and noise begin anew, so that a decoder that begins within
-    a signal soon gives the same samples as one that has heard it all. The blocks are told the phase of the first harmonics, the pitch and the voicing. No gradient goes through the pulses.
-    After Wang, Takaki, Yamagishi, 2019, Neural source-filter-based waveform model for statistical parametric speech synthesis, and
-    Engel et al., 2020, DDSP: Differentiable Digital Signal Processing; filters in the short-time spectrum in place of theirs in time.
+    spectrum = pulses * exp(h + i pi tanh(p)) + noise * exp(n): h, p and n, a bin and step, are what the thin blocks give, and
+    if `free` the spectrum of `fine` is added to it. The pitch, `bins_per_octave` classes an octave between `lowest` and
+    `highest` Hz, and how voiced a step is, are read by a small perceptron; `auxiliary` teaches it. The phase of the pulses runs
+    on in the state, so harmonics stay coherent over any number of frames, until the voice sets in again: there phase and noise
+    begin anew, so that a decoder that begins within a signal soon gives the same samples as one that has heard it all. The
+    blocks are told the phase of the first harmonics, the pitch and the voicing. No gradient goes through the pulses.
 
-    State: besides `fine`'s, `phase` and `place` (whole numbers), `last` (pitch and voicing at the last step), `past`, the source's
-    last samples.
+    After Wang, Takaki, Yamagishi, 2019, Neural source-filter-based waveform model for statistical parametric speech synthesis,
+    and Engel et al., 2020, DDSP: Differentiable Digital Signal Processing; filters in the short-time spectrum in place of theirs
+    in time.
+
+    State: besides `fine`'s, `phase` and `place` (whole numbers), `last` (pitch and voicing at the last step), `past`, the
+    source's last samples.
     """
 
     parts = 3
@@ -250,9 +254,7 @@ class Harmonic(Fine):
         y = wide(y)
         return y[..., :-1], y[..., -1]
 
-    def _source(
-        self, f0: torch.Tensor, voiced: torch.Tensor, state: State
-    ) -> tuple[torch.Tensor, torch.Tensor, State]:
+    def _source(self, f0: torch.Tensor, voiced: torch.Tensor, state: State) -> tuple[torch.Tensor, torch.Tensor, State]:
         """Windows (B, 2, T * steps, window) of pulses and noise that end at each step, what the network is told, the state."""
         count = f0.shape[1]
         last = state["last"]
@@ -281,7 +283,7 @@ class Harmonic(Fine):
         return windows, cues, after
 
     def auxiliary(self, x: torch.Tensor, pitch: torch.Tensor) -> dict[str, torch.Tensor]:
-        """`pitch`: cross-entropy of the pitch's class (its neighbours count too) where it is voiced, and of voicing everywhere."""
+        """`pitch`: cross-entropy of the pitch's class (its neighbours count too) where it is voiced, and of voicing."""
         features, _ = self._finer(x[..., 2 * self.low :], self.initial_state(x.shape[0]))
         scores, voiced = self._pitch_scores(features)
         truth = pitch[:, : scores.shape[1]]

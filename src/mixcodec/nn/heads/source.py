@@ -13,7 +13,9 @@ PERIOD = TABLES[0] * TABLES[1]
 
 
 def since_onset(steps: torch.Tensor, start: torch.Tensor, onset: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A count before and after each of K steps, both (B, K): it begins at `start` (B,), and anew at 0 before a step with an `onset`.
+    """A count before and after each of K steps, both (B, K).
+
+    It begins at `start` (B,), and anew at 0 before a step with an `onset`.
 
     `steps` and `start` are whole numbers from 0 up, `onset` (B, K) is a mask.
     """

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 
@@ -41,8 +42,8 @@ class Upsample(Head):
     """Tokens are stretched by `factors`, whose product is the hop, to `widths` channels each, and mapped to one sample.
 
     Snake activations x + sin(a x)^2 / a (Ziyin, Hartwig, Ueda, 2020, Neural networks fail to learn periodic functions and how to
-    fix it; in codecs: Kumar et al., 2023, High-Fidelity Audio Compression with Improved RVQGAN), causal windows of `kernel` tokens
-    as matrix products. The control to the spectral heads: no Fourier transform. State: the last kernel - 1 tokens of each level;
+    fix it; in codecs: Kumar et al., 2023, High-Fidelity Audio Compression with Improved RVQGAN), causal windows of `kernel`
+    tokens as matrix products. The control to the spectral heads: no Fourier transform. State: the last kernel - 1 tokens of each level;
     the delay of one frame is that of the encoder's window.
     """
 
@@ -61,10 +62,8 @@ class Upsample(Head):
         self.hop = self.delay = hop
         self.inputs = whole_number("head 'upsample': inputs", inputs)
         before = [inputs, *widths[:-1]]
-        self.levels = torch.nn.ModuleList(
-            Stretch(channels, width, factor, kernel)
-            for channels, width, factor in zip(before, widths, factors, strict=True)
-        )
+        levels = [Stretch(*sizes, kernel) for sizes in zip(before, widths, factors, strict=True)]
+        self.levels = cast(Sequence[Stretch], torch.nn.ModuleList(levels))
         self.out = torch.nn.Linear(widths[-1], 1)
 
     def initial_state(self, batch: int) -> State:
