@@ -1,9 +1,10 @@
-"""Made speech: sentences of the documents on this machine, read aloud by a text-to-speech system whose weights lie in its package.
+"""Made speech: sentences of the documents on this machine, read aloud by a text-to-speech system from a package.
 
     python -m mixcodec.data.made OUT --hours 8
     python -m mixcodec.data.made OUT --texts sentences.txt
 
-One English voice (hibari-tts, Apache-2.0: `pip install hibari-tts`), clean, at 24 kHz, some thirty times faster than it is spoken.
+One English voice (hibari-tts, Apache-2.0: `pip install --no-deps hibari-tts`; its weights are in the package), clean, at 24 kHz,
+some thirty times faster than it is spoken.
 It widens a corpus of real speech; a codec is never judged by it as if it were real.
 OUT becomes a corpus: FLAC files below OUT/train/speech/hibari-tts, each with its text beside it, and OUT/manifest.tsv.
 A file is named after its text, so a run that was stopped goes on, and the same texts give the same files.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import itertools
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -44,7 +46,8 @@ def sentences(places: Iterable[str | Path] = PLACES) -> Iterator[str]:
             if path.suffix not in SUFFIXES or not path.is_file():
                 continue
             count = 0
-            for sentence in SENTENCE.findall(" ".join(_text(path).split())):
+            paragraphs = (" ".join(lines.split()) for lines in re.split(r"\n\s*\n", _text(path)))
+            for sentence in itertools.chain.from_iterable(map(SENTENCE.findall, paragraphs)):
                 words = sentence.split()
                 plain = sum(word.strip(".,;:?!").islower() for word in words) >= 0.6 * len(words)
                 if 6 <= len(words) <= 30 and plain and sentence.lower() not in seen and count < MOST_A_FILE:

@@ -43,8 +43,8 @@ class Upsample(Head):
 
     Snake activations x + sin(a x)^2 / a (Ziyin, Hartwig, Ueda, 2020, Neural networks fail to learn periodic functions and how to
     fix it; in codecs: Kumar et al., 2023, High-Fidelity Audio Compression with Improved RVQGAN), causal windows of `kernel`
-    tokens as matrix products. The control to the spectral heads: no Fourier transform. State: the last kernel - 1 tokens of each level;
-    the delay of one frame is that of the encoder's window.
+    tokens as matrix products. The control to the spectral heads: no Fourier transform. State: the last kernel - 1 tokens of each
+    level; the delay of one frame is that of the encoder's window.
     """
 
     def __init__(
