@@ -6,11 +6,14 @@ its padding or its carried state is seen. With waves on a grid of 1/256 all its 
 """
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some tests import onnxruntime before anything of mixcodec
 
 HOP, RATE, K, SIZE = 320, 16000, 8, 1024
 FINGERPRINT = "00112233445566778899aabbccddeeff"

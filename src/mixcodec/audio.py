@@ -1,31 +1,43 @@
 """Audio files in and out, and resampling.
 
-A wave is a float32 array: mono (N,), several channels (C, N); full scale is [-1, 1]. Files are read by libsndfile (wav,
-flac, ogg, mp3, opus, ...) and written as 16-bit PCM wav, both whole and in blocks, so that memory need not grow with
-the length of a file. The wav header is written here because a failing write must be seen: libsndfile reports no error
-from a Python file object.
+A wave is a float32 array: mono (N,), several channels (C, N); full scale is [-1, 1]. Samples somewhat beyond it are coded as they
+are, and clipped where they are written; those beyond LOUDEST are refused: they are integers that somebody called floats.
+Files are read by libsndfile (wav, flac, ogg, mp3, opus, ...), and where that cannot, by ffmpeg if it is installed. They are
+written as 16-bit PCM wav. Both go whole and in blocks, so that memory need not grow with the length of a file. The wav header
+is written here because a failing write must be seen: libsndfile reports no error from a Python file object.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mixcodec.errors import AudioError, FileError
-from mixcodec.files import PathLike, atomic_output, display_name, seekable_input
+from mixcodec.contents import Contents, SilentWindow
+from mixcodec.errors import AudioError, AudioWarning, FileError
+from mixcodec.files import Source, Target, atomic_output, display_name, seekable_input
+
+if TYPE_CHECKING:
+    from mixcodec.formats import Part
 
 Wave = NDArray[np.float32]
 
 MIN_SAMPLE_RATE = 1_000
 MAX_SAMPLE_RATE = 768_000
 MAX_CHANNELS = 255
+LOUDEST = 128.0
+"""42 dB beyond full scale: no recording is as loud, and integers called floats nearly always are."""
+ENDLESS = 1 << 62
+"""So many samples or more are libsndfile's way to say that it does not know."""
+FLOATS = ("FLOAT", "DOUBLE")
 OTHER_SUFFIXES = (".aac", ".aif", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mp3", ".mxc", ".oga", ".ogg", ".opus", ".w64")
 
 
@@ -40,7 +52,7 @@ def check_wave(wave: NDArray[Any], name: str = "wave") -> Wave:
     """`wave` as float32 of shape (N,) or (C, N), every sample finite.
 
     Raises:
-        AudioError: another shape, another kind of number, too many channels, or NaN or infinity in it.
+        AudioError: another shape, another kind of number, too many channels, or a sample that is NaN, infinite or beyond LOUDEST.
     """
     wave = np.asarray(wave)
     if wave.ndim not in (1, 2) or not np.issubdtype(wave.dtype, np.floating):
@@ -52,50 +64,84 @@ def check_wave(wave: NDArray[Any], name: str = "wave") -> Wave:
     return wave
 
 
-def check_finite(wave: Wave, name: str, offset: int) -> None:
-    """Raise AudioError at the first NaN or infinity of `wave` (*channels, N), which begins `offset` samples in."""
+def check_finite(wave: Wave, name: str, offset: int) -> float:
+    """The largest magnitude in `wave` (*channels, N), which begins `offset` samples in.
+
+    Raises:
+        AudioError: a sample is NaN, infinite, or beyond LOUDEST.
+    """
+    if not wave.size:
+        return 0.0
+    peak = float(np.maximum(wave.max(), -wave.min()))
+    if peak <= LOUDEST:
+        return peak
     finite = np.isfinite(wave)
-    if not finite.all():
-        position = offset + int(np.argmin(finite.reshape(-1, wave.shape[-1]).all(axis=0)))
-        raise AudioError(f"{name}: sample {position} is NaN or infinite; repair the file before coding it")
+    right = finite if not finite.all() else np.abs(wave) <= LOUDEST
+    place = int(np.argmin(right.reshape(-1, wave.shape[-1]).all(axis=0)))
+    if right is finite:
+        raise NotFiniteError(f"{name}: sample {offset + place} is NaN or infinite; repair the file before coding it")
+    value = float(np.abs(wave[..., place]).max())
+    advice = "full scale is -1 to 1: divide integers by theirs first (of 16 bits, 32768)"
+    raise AudioError(f"{name}: sample {offset + place} has the size {value:g}, but {advice}")
+
+
+class NotFiniteError(AudioError):
+    """Samples that are NaN or infinite."""
 
 
 class AudioReader:
     """An open audio file, to be read block by block; use it in a `with`.
 
+    What is read is compared with what the file declares. Files that are joined are read one after another, and wavs whose size
+    was never filled in are read to their end. Sound that is missing at the end, or bytes behind it that are no chunk or tag, make
+    an AudioWarning when `blocks` is through; sound that is missing in the middle makes an AudioError. Samples of float files are
+    clipped to full scale, and the warning says how many. Those of mp3, Vorbis and Opus, whose decoders overshoot, stay what they
+    are.
+
+    Args:
+        source: a path, ``-`` (standard input), the bytes of a file, or an open binary file.
+        quick: to learn the length alone, without what takes reading all of a file (`mixcodec.formats.survey`).
+
     Attributes:
         name: what messages call the file.
         sample_rate: Hz.
         channels: how many.
-        sample_count: samples per channel as the file declares them (an estimate for some compressed formats).
+        sample_count: samples per channel, as far as the file tells without being read.
+        sure: whether it tells; not, for example, a flac that was written to a pipe.
 
     Raises:
-        FileError, AudioError: not there, a directory, empty, not audio, damaged, or not finite.
+        FileError, AudioError: not there, a directory, empty, not audio, damaged, made of files that are not alike, not finite, or
+            far beyond full scale.
     """
 
-    def __init__(self, path: PathLike) -> None:
-        import soundfile
+    def __init__(self, source: Source, *, quick: bool = False) -> None:
+        from mixcodec.formats import Damage, survey
 
-        from mixcodec.sequential import SequentialSoundFile
-
-        self.name = display_name(path)
+        self.name = display_name(source)
         self._stack = ExitStack()
         try:
-            file = self._stack.enter_context(seekable_input(path))
-            if not os.fstat(file.fileno()).st_size:
+            self._file = self._stack.enter_context(seekable_input(source))
+            self._contents = Contents(self._file, own=True)
+            if not self._contents.size:
                 raise AudioError(f"{self.name}: is empty (0 bytes); give an audio file")
-            os.lseek(file.fileno(), 0, os.SEEK_SET)
             try:
-                self._sound = self._stack.enter_context(SequentialSoundFile(file.fileno(), "r", closefd=False))
-            except (soundfile.SoundFileError, TypeError, ValueError, OSError):
-                formats = "wav, flac, ogg, mp3 and opus are"
-                raise AudioError(f"{self.name}: is not audio that can be read; {formats}") from None
+                found = survey(self._contents, quick)
+            except Damage as damage:
+                raise AudioError(f"{self.name}: {damage}; {self._rescue()}") from None
+            self._parts, self._notes = found.parts, found.notes
+            self._sound = self._stack.enter_context(self._open(self._parts[0]))
             self.sample_rate = int(self._sound.samplerate)
             self.channels = int(self._sound.channels)
-            self.sample_count = int(self._sound.frames)
             check_sample_rate(self.sample_rate, self.name)
             if self.channels > MAX_CHANNELS:
                 raise AudioError(f"{self.name}: has {self.channels} channels; at most {MAX_CHANNELS} can be coded")
+            counts = [_expected(self._parts[0], self._sound)]
+            for part in self._parts[1:]:
+                with self._open(part) as sound:
+                    self._check_alike(sound)
+                    counts.append(_expected(part, sound))
+            self.sure = None not in counts
+            self.sample_count = sum(count or 0 for count in counts)
         except BaseException:
             self._stack.close()
             raise
@@ -108,21 +154,113 @@ class AudioReader:
 
     def blocks(self, samples: int | None = None) -> Iterator[Wave]:
         """Yield the rest of the file in blocks (*channels, at most `samples`), by default of about 1 MB."""
+        samples = samples or max(4096, (1 << 18) // self.channels)
+        done = clipped = 0
+        for part in self._parts:
+            begun = done
+            with self._sound if part is self._parts[0] else self._open(part) as sound:
+                while len(block := self._read(sound, samples, done)):
+                    wave: Wave = block[:, 0] if self.channels == 1 else np.ascontiguousarray(block.T)
+                    if check_finite(wave, self.name, done) > 1 and sound.subtype in FLOATS:
+                        clipped += int(np.count_nonzero(np.abs(wave) > 1))
+                        wave = np.clip(wave, -1, 1)
+                    done += len(block)
+                    yield wave
+                self._compare(part, sound, done - begun)
+        if clipped:
+            count = f"{clipped} of {done * self.channels} samples"
+            self._notes.append(f"{count} were beyond full scale and are clipped")
+        if self._notes:
+            warnings.warn(f"{self.name}: {'; '.join(self._notes)}", AudioWarning, stacklevel=2)
+            self._notes = []
+
+    def _open(self, part: Part) -> Any:
+        """A part of the file as a soundfile.SoundFile, or what can be read like one."""
+        sound = self._opened(part, b"")
+        if part.head and int(sound.frames) < (part.samples or 0):
+            sound.close()
+            sound = self._opened(part, part.head)
+        return sound
+
+    def _opened(self, part: Part, head: bytes) -> Any:
         import soundfile
 
-        samples = samples or max(4096, (1 << 18) // self.channels)
-        done = 0
-        while True:
-            try:
-                block = self._sound.read(samples, dtype="float32", always_2d=True)
-            except (soundfile.SoundFileError, OSError) as error:
-                raise AudioError(f"{self.name}: is damaged after {done} samples ({error}); repair it first") from None
-            if not len(block):
-                return
-            wave: Wave = block[:, 0] if self.channels == 1 else np.ascontiguousarray(block.T)
-            check_finite(wave, self.name, done)
-            done += len(block)
-            yield wave
+        from mixcodec.sequential import SequentialSoundFile
+
+        whole = (part.start, part.stop) == (0, self._contents.size) and not (head or part.patches)
+        handle = self._contents.descriptor if whole else None
+        window = SilentWindow(self._contents, part.start, part.stop, head, part.patches)
+        try:
+            if handle is None:
+                return SequentialSoundFile(window, "r")
+            os.lseek(handle, 0, os.SEEK_SET)
+            return SequentialSoundFile(handle, "r", closefd=False)
+        except (soundfile.SoundFileError, TypeError, ValueError, OSError):
+            if window.failure:
+                raise self._unreadable(window.failure) from None
+        return self._through_ffmpeg()
+
+    def _through_ffmpeg(self) -> Any:
+        """The file as ffmpeg reads it; libsndfile does not."""
+        from mixcodec.ffmpeg import FfmpegError, FfmpegSound, is_installed
+
+        formats = f"{self.name}: is not audio that can be read; wav, flac, ogg, mp3 and opus are"
+        if len(self._parts) > 1:
+            raise AudioError(f"{formats}, but not {len(self._parts)} files in one of which one is not; split it")
+        if not is_installed():
+            command = shlex.join(["ffmpeg", "-i", self.name, f"{os.path.splitext(self.name)[0]}.wav"])
+            raise AudioError(f"{formats}, and others where ffmpeg is installed; or convert it: {command}")
+        try:
+            return FfmpegSound(self._file)
+        except FfmpegError as error:
+            raise AudioError(f"{formats}, and what ffmpeg reads ({error})") from None
+
+    def _read(self, sound: Any, samples: int, done: int) -> NDArray[np.float32]:
+        import soundfile
+
+        try:
+            block: NDArray[np.float32] = sound.read(samples, dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, OSError) as error:
+            if failure := getattr(sound.name, "failure", None):
+                raise self._unreadable(failure) from None
+            raise AudioError(f"{self.name}: is damaged after {done} samples ({error}); {self._rescue()}") from None
+        if failure := getattr(sound.name, "failure", None):
+            raise self._unreadable(failure)
+        return block
+
+    def _unreadable(self, failure: BaseException) -> BaseException:
+        """What reading the file has failed with, which libsndfile did not pass on."""
+        if isinstance(failure, OSError):
+            return AudioError(f"{self.name}: cannot be read ({(failure.strerror or str(failure)).lower()})")
+        return failure
+
+    def _check_alike(self, sound: Any) -> None:
+        """Raise AudioError where a further part does not go on as the first began."""
+        rate, channels = int(sound.samplerate), int(sound.channels)
+        if (rate, channels) != (self.sample_rate, self.channels):
+            first = f"{self.sample_rate} Hz and {self.channels} channel(s)"
+            raise AudioError(
+                f"{self.name}: is made of several files, one of {first}, another of {rate} Hz and {channels} channel(s); split it"
+            )
+
+    def _compare(self, part: Part, sound: Any, count: int) -> None:
+        """Note where fewer samples came than the file declares; and what ffmpeg had to say."""
+        wanted = _expected(part, sound) if part.declared is None else part.declared
+        if wanted is not None and count < wanted - part.slack:
+            missing = (wanted - count) / self.sample_rate
+            self._notes.append(f"declares {wanted} samples, but holds {count}: {missing:.2f} s are missing at the end")
+        if said := getattr(sound, "said", ""):
+            self._notes.append(f"ffmpeg says of it: {said}")
+
+    def _rescue(self) -> str:
+        stem = os.path.splitext(self.name)[0]
+        return f"repair it first; what is left of it: {shlex.join(['ffmpeg', '-i', self.name, f'{stem}.repaired.wav'])}"
+
+
+def _expected(part: Part, sound: Any) -> int | None:
+    """How many samples a part should come to; None where nothing says."""
+    count = int(sound.frames) if part.samples is None else part.samples
+    return count if 0 <= count < ENDLESS else None
 
 
 class AudioWriter:
@@ -163,41 +301,51 @@ def wav_header(sample_rate: int, channels: int, sample_count: int) -> bytes:
     return b"RF64" + unknown + b"WAVE" + sizes + form + b"data" + unknown
 
 
-def check_audio_target(path: PathLike) -> None:
+def check_audio_target(path: Target) -> None:
     """Raise FileError where the name of a target promises something that is not wav."""
-    name = os.fspath(path)
+    name = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
     if name.lower().endswith(OTHER_SUFFIXES):
         raise FileError(f"{name}: only wav can be written; name the output .wav")
 
 
-def read_audio(path: PathLike) -> tuple[Wave, int]:
-    """Read a whole audio file (``-`` is standard input).
+def read_audio(source: Source) -> tuple[Wave, int]:
+    """Read a whole audio file.
+
+    Args:
+        source: its path (``-`` is standard input), its bytes, or an open binary file, which is read from where it stands to its
+            end and not closed.
 
     Returns:
         The wave, float32 (N,) or (C, N), and its sample rate in Hz. A file of no samples is a wave of length 0.
 
     Raises:
-        FileError, AudioError: not there, a directory, empty, not audio, damaged, or not finite.
+        FileError, AudioError: not there, a directory, empty, not audio, damaged, not finite, or far beyond full scale.
+
+    Warns:
+        AudioWarning: some of the sound is missing, or was clipped to full scale; see `AudioReader`.
     """
-    with AudioReader(path) as reader:
+    with AudioReader(source) as reader:
         blocks = list(reader.blocks())
         if not blocks:
             return np.zeros((0,) if reader.channels == 1 else (reader.channels, 0), np.float32), reader.sample_rate
         return np.concatenate(blocks, axis=-1), reader.sample_rate
 
 
-def write_audio(path: PathLike, wave: NDArray[Any], sample_rate: int) -> None:
-    """Write a wave (N,) or (C, N) as 16-bit PCM wav (``-`` is standard output), clipped to full scale.
+def write_audio(target: Target, wave: NDArray[Any], sample_rate: int) -> None:
+    """Write a wave (N,) or (C, N) as 16-bit PCM wav, clipped to full scale.
+
+    Args:
+        target: a path (``-`` is standard output), or an open binary file, such as an io.BytesIO; it is not closed.
 
     Raises:
-        AudioError: the wave has the wrong shape or samples that are not finite.
+        AudioError: the wave has the wrong shape, or samples that are not finite or far beyond full scale.
         FileError: the target cannot be written, or its name is that of another format.
     """
     wave = check_wave(wave)
     check_sample_rate(sample_rate, "wave")
-    check_audio_target(path)
+    check_audio_target(target)
     channels = 1 if wave.ndim == 1 else wave.shape[0]
-    with atomic_output(path) as file:
+    with atomic_output(target) as file:
         writer = AudioWriter(file, sample_rate, channels, wave.shape[-1])
         writer.write(wave)
         writer.finish()

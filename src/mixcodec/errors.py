@@ -49,3 +49,10 @@ class ConfigError(MixcodecError):
 
 class DataError(MixcodecError):
     """A corpus that cannot be listed, packed or drawn from."""
+
+
+class AudioWarning(UserWarning):
+    """Sound that is not all read as its file declares it: some is missing, or there is more, or samples were clipped.
+
+    The command line prints it as one line on standard error; in the library `warnings` says it, and can turn it into an error.
+    """

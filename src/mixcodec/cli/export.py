@@ -26,8 +26,10 @@ def export(
         tables: Learn entropy tables from the corpus: files become a tenth smaller or more, and the export takes minutes longer.
         data: Where the corpus of the recipe is. By default where it was in training.
     """
+    from mixcodec.files import check_outside
     from mixcodec.train.export import export_checkpoint
 
+    check_outside(folder, quality, notes)
     name = export_checkpoint(checkpoint, folder, _text(quality), _text(notes), tables, data)
     print(f"{name} is in {folder}")
 

@@ -9,6 +9,7 @@ import yaml
 from mixcodec.data import Data, open_data
 from mixcodec.entropy import Tables
 from mixcodec.errors import DataError
+from mixcodec.files import check_outside
 from mixcodec.losses.discriminators import DISCRIMINATORS
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.export import export_folder, half_precision
@@ -28,6 +29,7 @@ def export_checkpoint(
     recipe, which is at `data` if that is given. Raises ConfigError for a file that is no checkpoint, DataError for a corpus
     that is not there, FileError for a folder that can't be written.
     """
+    check_outside(folder, checkpoint, data)
     tensors, meta = load_checkpoint(checkpoint)
     recipe = recipe_from_dict(meta["recipe"])
     net = CodecNet(recipe.codec)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from mixcodec.runtime.codec import Codec
 from mixcodec.runtime.config import StateSpec
 from mixcodec.runtime.session import GraphSession
+from mixcodec.temporary import temporary_folder
 
 Shape = Sequence[int]
 
@@ -39,15 +40,14 @@ class ProfiledSession(GraphSession):
         import onnxruntime
 
         super().__init__(path, source, target, specs, threads)
-        self._folder = tempfile.TemporaryDirectory()
-        self._session = onnxruntime.InferenceSession(
-            str(path), profiling_options(Path(self._folder.name)), providers=["CPUExecutionProvider"]
-        )
+        self._stack = ExitStack()
+        folder = self._stack.enter_context(temporary_folder())
+        self._session = onnxruntime.InferenceSession(str(path), profiling_options(folder), providers=["CPUExecutionProvider"])
 
     def count(self) -> tuple[int, list[str]]:
         """End the profile: operations since the beginning, and what could not be counted."""
         events = json.loads(Path(self._session.end_profiling()).read_text())
-        self._folder.cleanup()
+        self._stack.close()
         return profile_flops(events)
 
 
