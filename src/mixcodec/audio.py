@@ -176,20 +176,20 @@ class AudioReader:
 
     def _open(self, part: Part) -> Any:
         """A part of the file as a soundfile.SoundFile, or what can be read like one."""
-        sound = self._opened(part, b"")
-        if part.head and int(sound.frames) < (part.samples or 0):
+        sound = self._opened(part)
+        if part.instead and int(sound.frames) < (part.samples or 0):
             sound.close()
-            sound = self._opened(part, part.head)
+            sound = self._opened(part.instead)
         return sound
 
-    def _opened(self, part: Part, head: bytes) -> Any:
+    def _opened(self, part: Part) -> Any:
         import soundfile
 
         from mixcodec.sequential import SequentialSoundFile
 
-        whole = (part.start, part.stop) == (0, self._contents.size) and not (head or part.patches)
+        whole = (part.start, part.stop) == (0, self._contents.size) and not (part.head or part.patches)
         handle = self._contents.descriptor if whole else None
-        window = SilentWindow(self._contents, part.start, part.stop, head, part.patches)
+        window = SilentWindow(self._contents, part.start, part.stop, part.head, part.patches)
         try:
             if handle is None:
                 return SequentialSoundFile(window, "r")

@@ -28,6 +28,9 @@ class Contents:
 
     def at(self, position: int, count: int) -> bytes:
         """`count` bytes from `position` on; fewer where the file ends."""
+        count = min(count, self.size - position)
+        if count <= 0:
+            return b""
         if self.descriptor is not None:
             return os.pread(self.descriptor, count, position)
         self._file.seek(position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import subprocess
 from contextlib import ExitStack
@@ -27,7 +28,7 @@ FLOAT = 6
 
 
 class FfmpegError(OSError):
-    """ffmpeg found no sound, or gave up; the message is its own last line."""
+    """ffmpeg found no sound, or gave up; the message is the first line of its own."""
 
 
 class FfmpegSound:
@@ -117,8 +118,10 @@ class FfmpegSound:
         if self._process.stdout is not None:
             self._process.wait()
         text = os.pread(self._errors.fileno(), 1 << 14, 0).decode(errors="replace")
-        lines = [line.split("] ", 1)[-1].strip() for line in text.splitlines() if line.strip()]
-        return lines[-1].replace("file:", "") if lines else ""
+        if "matches no streams" in text or "whitelist" in text:
+            return "there is no sound in it"
+        lines = [re.sub(r"^(\[[^]]*\] |file:|/dev/fd/\d+: )*", "", line.strip()) for line in text.splitlines()]
+        return next((line for line in lines if line), "")
 
     def _end(self) -> None:
         if self._process.stdout is not None:

@@ -227,7 +227,7 @@ def _open_stream(name: str) -> Iterator[BinaryIO]:
     """The stream of that name, to be written to."""
     number = 1 if name == "-" else _descriptor(name)
     shown = display_name(name, "standard output")
-    if number == 1 and sys.stdout is None:
+    if number == 1 and sys.__stdout__ is None:  # as it was when the process began
         raise FileError(f"{shown}: is closed; name a file to write")
     if number == 1:
         sys.stdout.flush()

@@ -88,8 +88,10 @@ def _fill_standard_streams() -> None:
                 os.fstat(number)
             except OSError:
                 os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it stays open
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - it stays open
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - likewise
 
 
 def _flush() -> None:
@@ -98,8 +100,6 @@ def _flush() -> None:
     Raises:
         FileError: it cannot be written, because the disk is full, say.
     """
-    if sys.stdout is None:
-        return
     try:
         sys.stdout.flush()
     except BrokenPipeError:

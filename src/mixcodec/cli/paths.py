@@ -12,7 +12,7 @@ from mixcodec.files import is_stream
 
 def summary_stream(target: str) -> TextIO:
     """Where to say what has been written to `target`: on standard error where that is a stream, such as /dev/stdout."""
-    return sys.stderr if is_stream(target) else sys.stdout
+    return sys.stderr if is_stream(target) and os.path.realpath(target) != os.devnull else sys.stdout
 
 
 def target_beside(source: str, suffix: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from mixcodec.contents import Contents
 from mixcodec.formats.survey import MAX_PARTS, Damage, Part, Survey, harmless
 
-PLAIN = {b"FORM": "aiff", b"riff": "wave64", b"caff": "caf", b".snd": "au", b"dns.": "au", b"NIST": "sphere"}
+PLAIN = {b"FORM": "aiff", b"riff": "wave64", b"caff": "caf", b".snd": "au", b"dns.": "au", b"NIST": "sphere", b"Crea": "voc"}
 
 __all__ = ["Damage", "Part", "Survey", "survey"]
 

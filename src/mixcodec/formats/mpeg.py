@@ -26,8 +26,10 @@ AGREEING = 3
 """So many frames in a row of one kind, or up to the end of the file, are no chance."""
 DECODER_DELAY = 529
 """So many samples of silence at the beginning are left out where a frame says how many follow."""
-HEAD_BYTES = 64
-"""What is looked at of a frame: its header, and a tag in it."""
+MOST_FRAME = 1 << 13
+TELLERS = (b"Xing", b"Info")
+HEAD_BYTES = 192
+"""What is looked at of a frame: its header, and what it may tell of the others."""
 
 
 def _frame_table() -> dict[int, tuple[int, int, int]]:
@@ -85,7 +87,7 @@ def survey(contents: Contents, start: int) -> Survey | None:
         return None
     notes = []
     parts = [_part(run) for run in runs]
-    if runs[0].whole == runs[0].start:
+    if parts[0].start == runs[0].whole:
         parts[0].start = start
     for number, run in enumerate(runs):
         following = list(itertools.takewhile(lambda other: other.continued, runs[number + 1 :]))
@@ -105,13 +107,15 @@ def survey(contents: Contents, start: int) -> Survey | None:
 
 
 def _part(run: Run) -> Part:
-    if run.promised == run.frames:
-        return Part(run.whole, run.stop)  # with the silence that its encoder added cut off, as the first frame says
+    samples = run.frames * run.samples
+    plain = Part(run.start, run.stop, samples, DECODER_DELAY)
+    if _layer(run.head) == 3:
+        plain.instead = Part(run.start, run.stop, head=_telling_frame(run))
     if run.promised and run.promised > run.frames:
         return Part(run.whole, run.stop, UNKNOWN)
-    if _layer(run.head) < 3:
-        return Part(run.start, run.stop)
-    return Part(run.start, run.stop, run.frames * run.samples, DECODER_DELAY, head=_telling_frame(run))
+    if run.promised == run.frames:  # with the silence that its encoder added cut off, as its first frame says
+        return Part(run.whole, run.stop, samples - _added(run.head), 2 * DECODER_DELAY, instead=plain.instead)
+    return plain
 
 
 def _telling_frame(run: Run) -> bytes:
@@ -133,14 +137,31 @@ def _side_bytes(head: bytes) -> int:
     return (17 if mono else 32) if first else (9 if mono else 17)
 
 
+def _teller(head: bytes) -> int:
+    """Where in a frame's bytes it begins to tell of the others, as Xing's programs do; 0 where it does not."""
+    place = 4 + _side_bytes(head)
+    return next((at for at in (place, place + 2) if head[at : at + 4] in TELLERS), 0)  # behind a checksum, two bytes later
+
+
 def _promise(head: bytes) -> int | None:
     """How many frames this one says follow it, 0 where it does not know; None where it is a frame as any other."""
-    place = 4 + _side_bytes(head)
-    if head[place : place + 4] in (b"Xing", b"Info"):
+    if place := _teller(head):
         return int.from_bytes(head[place + 8 : place + 12], "big") if head[place + 7] & 1 else 0
     if head[36:40] == b"VBRI":
         return int.from_bytes(head[50:54], "big")
     return None
+
+
+def _added(head: bytes) -> int:
+    """How many samples of silence the encoder added before and behind the sound, as its first frame says."""
+    place = _teller(head)
+    flags = head[place + 7] if place else 0
+    place += 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2
+    told = head[place : place + 24]
+    if len(told) < 24 or not told[0]:
+        return DECODER_DELAY
+    before, behind = divmod(int.from_bytes(told[21:24], "big"), 1 << 12)
+    return before + behind
 
 
 class _Scan:
@@ -163,6 +184,9 @@ class _Scan:
         broken = False
         while place < self._contents.size:
             head = self._at(place, HEAD_BYTES)
+            if len(head) < 4 and head[:1] == b"\xff":
+                self.cut = True
+                break
             frame = self._frame(head)
             if frame is None or not ((run and run.kind == frame[2]) or self._agree(place, frame[2])):
                 tag = tag_bytes(self._contents, place)
@@ -190,10 +214,24 @@ class _Scan:
                 run = Run(first, first, kind, samples, head, place, promise, continued=broken)
             if promise is None:
                 run.frames += 1
-            place += size
-            run.stop = place
+            run.stop = place = self._go_on(run, place + size)
         if run:
             yield run
+
+    def _go_on(self, run: Run, place: int) -> int:
+        """Where the frames end that go on as the run does, as far as they have been read. In a file of hours they are many."""
+        block, start, (common, mono), frames = self._block, self._start, run.kind, FRAMES
+        at, last = place - start, len(block) - MOST_FRAME
+        while 0 <= at < last and block[at] == 0xFF:
+            frame = frames.get(block[at + 1] << 8 | block[at + 2])
+            if frame is None or frame[2] != common or (block[at + 3] >> 6 == 3) is not mono:
+                break
+            told = block[at + 13 : at + 42]
+            if TELLERS[0] in told or TELLERS[1] in told or b"VBRI" in told:
+                break
+            at += frame[0]
+            run.frames += 1
+        return start + at
 
     def _next(self, place: int, run: Run | None) -> int | None:
         """Where the next frame begins, behind bytes that belong to none."""

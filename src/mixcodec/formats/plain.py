@@ -1,4 +1,4 @@
-"""Further files of plain samples: AIFF and AIFF-C, Sony Wave64, Apple's CAF, Sun's AU, the SPHERE of NIST."""
+"""Further files of plain samples: AIFF and AIFF-C, Sony Wave64, Apple's CAF, Sun's AU, the SPHERE of NIST, and VOC."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 """Of a sample, by the number of its coding."""
 
 SPHERE_BYTES = 1024
+VOC_SOUND = (b"\x01", b"\x02", b"\x09")
 
 
 def aiff(contents: Contents, start: int) -> Survey | None:
@@ -110,3 +111,17 @@ def sphere(contents: Contents, start: int) -> Survey | None:
     held = min(declared, available)
     stop = start + size + held
     return sound_part(Part(start, stop), stop, declared, held, held < declared, channels * width)
+
+
+def voc(contents: Contents, start: int) -> Survey | None:
+    """The VOC that begins at `start`: blocks, each with its kind and its size, up to one of kind 0."""
+    place = start + int.from_bytes(contents.at(start + 20, 2), "little")
+    declared = held = 0
+    while (kind := contents.at(place, 1)) > b"\0":
+        size = int.from_bytes(contents.at(place + 1, 3), "little")
+        if kind in VOC_SOUND:
+            declared += size
+            held += min(size, max(0, contents.size - place - 4))
+        place += 4 + size
+    stop = min(place + 1, contents.size)
+    return sound_part(Part(start, stop), stop, declared, held, held < declared, 0)

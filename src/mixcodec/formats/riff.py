@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from mixcodec.contents import Contents
 from mixcodec.formats.chunks import Layout, chunks, data_extent
-from mixcodec.formats.survey import Part, Survey, sound_part
+from mixcodec.formats.survey import UNKNOWN, Part, Survey, sound_part
 
+MPEG = (0x50, 0x55)
 PLAIN = (1, 3, 6, 7)
 """The numbers of the codings in which every sample has bytes of its own: integers, floats, A-law, mu-law."""
 EXTENSIBLE = 0xFFFE
@@ -39,4 +40,6 @@ def survey(contents: Contents, start: int) -> Survey | None:
         size = extent.held.to_bytes(8, "little") if long else min(extent.held, NO_SIZE).to_bytes(4, layout.order)
         patches.append((size64 if long else chunk.place, size))
     part = Part(start, chunk.body + extent.held if patches else extent.stop, patches=patches)
+    if coding in MPEG:  # libsndfile only guesses how many samples these are
+        part.samples = UNKNOWN
     return sound_part(part, extent.stop, declared, extent.held, extent.cut, block if coding in PLAIN else 0)

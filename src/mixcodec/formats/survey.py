@@ -23,8 +23,9 @@ class Part:
         samples: per channel, as its bytes tell; UNKNOWN where only reading does; None where libsndfile knows.
         slack: so many fewer are no loss.
         declared: per channel, as its header says, where that is not what its bytes tell.
-        head: bytes to be read before it, where libsndfile takes it for shorter than `samples` without them.
+        head: bytes to be read before it.
         patches: pairs (position, bytes to be read there instead).
+        instead: to be read instead where libsndfile takes this one for shorter than its samples.
     """
 
     start: int
@@ -34,6 +35,7 @@ class Part:
     declared: int | None = None
     head: bytes = b""
     patches: Sequence[tuple[int, bytes]] = field(default_factory=tuple)
+    instead: Part | None = None
 
 
 @dataclass
