@@ -129,6 +129,7 @@ class AudioReader:
             except Damage as damage:
                 raise AudioError(f"{self.name}: {damage}; {self._rescue()}") from None
             self._parts, self._notes = found.parts, found.notes
+            self._at = self._begun = self._done = self._clipped = 0  # part, samples of it, samples in all, of those clipped
             self._sound = self._stack.enter_context(self._open(self._parts[0]))
             self.sample_rate = int(self._sound.samplerate)
             self.channels = int(self._sound.channels)
@@ -153,26 +154,42 @@ class AudioReader:
         self._stack.close()
 
     def blocks(self, samples: int | None = None) -> Iterator[Wave]:
-        """Yield the rest of the file in blocks (*channels, at most `samples`), by default of about 1 MB."""
+        """Yield the rest of the file in blocks (*channels, `samples`), by default of about 1 MB; the last one may be shorter."""
         samples = samples or max(4096, (1 << 18) // self.channels)
-        done = clipped = 0
-        for part in self._parts:
-            begun = done
-            with self._sound if part is self._parts[0] else self._open(part) as sound:
-                while len(block := self._read(sound, samples, done)):
-                    wave: Wave = block[:, 0] if self.channels == 1 else np.ascontiguousarray(block.T)
-                    if check_finite(wave, self.name, done) > 1 and sound.subtype in FLOATS:
-                        clipped += int(np.count_nonzero(np.abs(wave) > 1))
-                        wave = np.clip(wave, -1, 1)
-                    done += len(block)
-                    yield wave
-                self._compare(part, sound, done - begun)
-        if clipped:
-            count = f"{clipped} of {done * self.channels} samples"
+        while len(block := self._next(samples)):
+            wave: Wave = block[:, 0] if self.channels == 1 else np.ascontiguousarray(block.T)
+            if check_finite(wave, self.name, self._done) > 1 and self._sound.subtype in FLOATS:
+                self._clipped += int(np.count_nonzero(np.abs(wave) > 1))
+                wave = np.clip(wave, -1, 1)
+            self._done += len(block)
+            yield wave
+        if self._clipped:
+            count = f"{self._clipped} of {self._done * self.channels} samples"
             self._notes.append(f"{count} were beyond full scale and are clipped")
         if self._notes:
             warnings.warn(f"{self.name}: {'; '.join(self._notes)}", AudioWarning, stacklevel=2)
-            self._notes = []
+        self._clipped, self._notes = 0, []
+
+    def _next(self, samples: int) -> NDArray[np.float32]:
+        """The next samples (n, channels), from as many parts as it takes; fewer only at the end."""
+        pieces: list[NDArray[np.float32]] = []
+        while samples and self._at < len(self._parts):
+            block = self._read(samples)
+            samples -= len(block)
+            self._begun += len(block)
+            pieces.append(block)
+            if not len(block):
+                self._go_on()
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces or [np.zeros((0, self.channels), np.float32)])
+
+    def _go_on(self) -> None:
+        """Leave a part that is at its end, and begin the next one."""
+        self._compare(self._parts[self._at], self._begun)
+        self._at += 1
+        self._begun = 0
+        if self._at < len(self._parts):
+            self._sound.close()
+            self._sound = self._stack.enter_context(self._open(self._parts[self._at]))
 
     def _open(self, part: Part) -> Any:
         """A part of the file as a soundfile.SoundFile, or what can be read like one."""
@@ -215,16 +232,17 @@ class AudioReader:
         except FfmpegError as error:
             raise AudioError(f"{formats}, and what ffmpeg reads ({error})") from None
 
-    def _read(self, sound: Any, samples: int, done: int) -> NDArray[np.float32]:
+    def _read(self, samples: int) -> NDArray[np.float32]:
         import soundfile
 
+        sound, failure = self._sound, None
         try:
             block: NDArray[np.float32] = sound.read(samples, dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, OSError) as error:
-            if failure := getattr(sound.name, "failure", None):
-                raise self._unreadable(failure) from None
-            raise AudioError(f"{self.name}: is damaged after {done} samples ({error}); {self._rescue()}") from None
-        if failure := getattr(sound.name, "failure", None):
+            failure = getattr(sound.name, "failure", None)
+            if not failure:
+                raise AudioError(f"{self.name}: is damaged after {self._done} samples ({error}); {self._rescue()}") from None
+        if failure := failure or getattr(sound.name, "failure", None):
             raise self._unreadable(failure)
         return block
 
@@ -243,13 +261,13 @@ class AudioReader:
                 f"{self.name}: is made of several files, one of {first}, another of {rate} Hz and {channels} channel(s); split it"
             )
 
-    def _compare(self, part: Part, sound: Any, count: int) -> None:
+    def _compare(self, part: Part, count: int) -> None:
         """Note where fewer samples came than the file declares; and what ffmpeg had to say."""
-        wanted = _expected(part, sound) if part.declared is None else part.declared
+        wanted = _expected(part, self._sound) if part.declared is None else part.declared
         if wanted is not None and count < wanted - part.slack:
             missing = (wanted - count) / self.sample_rate
             self._notes.append(f"declares {wanted} samples, but holds {count}: {missing:.2f} s are missing at the end")
-        if said := getattr(sound, "said", ""):
+        if said := getattr(self._sound, "said", ""):
             self._notes.append(f"ffmpeg says of it: {said}")
 
     def _rescue(self) -> str:

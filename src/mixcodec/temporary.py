@@ -132,9 +132,8 @@ def _system_folder() -> str:
     try:
         return tempfile.gettempdir()
     except OSError as error:
-        raise FileError(
-            f"there is no folder for temporary files ({(error.strerror or str(error)).lower()}); name one that can be written in TMPDIR"
-        ) from None
+        reason = (error.strerror or str(error)).lower()
+        raise FileError(f"there is no folder for temporary files ({reason}); name one that can be written in TMPDIR") from None
 
 
 def _full(folder: str, error: OSError) -> FileError:
