@@ -339,6 +339,9 @@ def _header(path: Path) -> list[Any]:
                 with warnings.catch_warnings():  # they come again when the file is packed
                     warnings.simplefilter("ignore", AudioWarning)
                     frames = sum(block.shape[-1] for block in reader.blocks())
+        if not frames:
+            with AudioReader(path):  # empty, or damaged: then this says so
+                pass
     except (AudioError, FileError) as e:
         return [str(e).removeprefix(f"{path}: ")]
     return [frames, rate, channels] if frames else ["holds no samples"]

@@ -51,8 +51,7 @@ def survey(contents: Contents, mark: int, start: int | None = None, quick: bool 
     stop = min(others, default=contents.size)
     end = tags_before(contents, mark, stop)
     part = Part(start, end, stream.total)
-    ends = list(_ends(stream, contents, mark, end))
-    if stream.total not in ends:
+    if stream.total != max(_ends(stream, contents, mark, end), default=0):
         part.samples = UNKNOWN
         part.declared = stream.total or None
         if stream.total:  # let libsndfile read what is there

@@ -66,9 +66,11 @@ def survey(contents: Contents, start: int, quick: bool = False) -> Survey | None
         else:
             headers = False
             known = streams.get(page.serial)
-            follows = known is not None and (page.number == known.number + 1 & 0xFFFFFFFF or known.opening)
-            if not follows:  # but behind its headers a recorded broadcast may begin anywhere
-                bad.append(page.start)
+            if known is None or page.number != known.number + 1 & 0xFFFFFFFF:
+                if known and known.opening:  # a recorded broadcast, which has its headers from before
+                    notes.append(f"begins with page {page.number} of its stream: what came before it is missing")
+                else:
+                    bad.append(page.start)
         lacing = page.data[HEAD_BYTES : HEAD_BYTES + page.data[26]]
         body = page.data[HEAD_BYTES + len(lacing) : HEAD_BYTES + len(lacing) + 8]
         sound = body.startswith(SOUND) if page.flags & FIRST else page.serial in streams and streams[page.serial].sound

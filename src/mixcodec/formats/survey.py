@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mixcodec.contents import Contents
+from mixcodec.contents import SEARCH_BYTES, Contents
 
 MAX_PARTS = 100_000
 UNKNOWN = -1
@@ -106,7 +106,11 @@ def tag_bytes(contents: Contents, position: int) -> int:
 
 def _zeros(contents: Contents, position: int) -> int:
     """Where the zeros from `position` on end."""
+    if contents.at(position, 1) != b"\0":
+        return position
+    nothing = bytes(SEARCH_BYTES)
     for start, block in contents.blocks(position, contents.size):
-        if rest := block.lstrip(b"\0"):
+        if block != nothing[: len(block)]:
+            rest = block.lstrip(b"\0")
             return start + len(block) - len(rest)
     return contents.size
