@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mixcodec import temporary
+from mixcodec import read_audio, temporary
 from mixcodec.errors import FileError
 from mixcodec.files import atomic_output, check_distinct, check_outside, is_stream, same_file, seekable_input
 from mixcodec.temporary import Spool, temporary_file, temporary_folder, temporary_name
@@ -212,7 +213,8 @@ def test_no_room_for_temporary_files(monkeypatch):
     with pytest.raises(FileError, match="TMPDIR"), temporary_folder():
         pass
     if os.path.exists("/dev/full"):
-        monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Path("/dev/full").open("r+b", buffering=0))
+        full = open("/dev/full", "r+b", buffering=0)  # noqa: SIM115
+        monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: full)
         monkeypatch.setattr("tempfile.tempdir", "/somewhere")
         spool = Spool()
         with pytest.raises(FileError, match=r"/somewhere: cannot hold a temporary file .no space left"):
@@ -245,3 +247,12 @@ def test_an_input_that_cannot_seek_is_spooled():
         file.seek(4_999_999)
         assert file.read() == b"\0"
     assert writer.wait() == 0
+
+
+def test_the_example_of_the_guide():
+    root = Path(__file__).parent.parent
+    os.symlink(root / "examples", "examples")
+    (code,) = re.findall(r"```python\n(.*?)```", (root / "docs/files.md").read_text(), re.DOTALL)
+    names = {}
+    exec(code, names)
+    assert read_audio(names["wav"].getvalue())[0].shape == names["wave"].shape
