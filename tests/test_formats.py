@@ -379,7 +379,8 @@ def test_a_damaged_ogg_is_refused(form):
 def test_a_cut_ogg_is_said(form):
     data = coded(form, tone(5 * RATE))
     whole = len(read(data)[0])
-    for end in (pages_of(data)[-1][0], len(data) - 10, len(data) * 2 // 3):
+    last = pages_of(data)[-1][0]
+    for end in (last, last + 4, last + 26, last + 27, last + 30, len(data) - 10, len(data) * 2 // 3):
         again, (said,) = read(data[:end])
         assert 0 < len(again) < whole
         assert "missing" in said

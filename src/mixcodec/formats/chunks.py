@@ -14,6 +14,8 @@ NEAR = 4096
 """A size up to so many bytes below a power of two is none: a writer that could not know it took the largest, less its header."""
 FILES = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"caff", b"riff", b"fLaC", b"OggS", b".snd")
 """What a chunk is not called: another file begins there."""
+SOUND = (b"data", b"SSND")
+"""A second chunk of sound, which nobody reads."""
 KNOWN = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"fact", b"cue ", b"smpl", b"iXML", b"JUNK", b"PAD ", b"PEAK", b"APPL", b"ANNO")
 """Chunks that are recognised even where the file ends within them."""
 
@@ -121,7 +123,7 @@ def _walked(contents: Contents, layout: Layout, place: int) -> int | None:
         return place
     for chunk in chunks(contents, layout, place):
         start = chunk.body - layout.head
-        if chunk.name in FILES:
+        if chunk.name in FILES or chunk.name in SOUND:
             return start
         if not all(0x20 <= letter < 0x7F for letter in chunk.name) or chunk.size < 0:
             return end

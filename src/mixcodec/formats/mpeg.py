@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mixcodec.contents import SEARCH_BYTES, Contents
-from mixcodec.formats.survey import UNKNOWN, Part, Survey, harmless, tag_bytes
+from mixcodec.formats.survey import Part, Survey, harmless, tag_bytes
 
 KBPS = {
     (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -101,7 +101,7 @@ def survey(contents: Contents, start: int) -> Survey | None:
         notes.append("ends in the middle of a frame")
     as_promised = runs[-1].promised == runs[-1].frames  # then what is behind is no sound, whatever it is
     stop = contents.size if scan.cut or as_promised else harmless(contents, runs[-1].stop)
-    if stop == contents.size:
+    if stop == contents.size and not scan.cut and not parts[-1].patches:
         parts[-1].stop = stop
     return Survey(parts, notes, stop)
 
@@ -111,11 +111,29 @@ def _part(run: Run) -> Part:
     plain = Part(run.start, run.stop, samples, DECODER_DELAY)
     if _layer(run.head) == 3:
         plain.instead = Part(run.start, run.stop, head=_telling_frame(run))
-    if run.promised and run.promised > run.frames:
-        return Part(run.whole, run.stop, UNKNOWN)
-    if run.promised == run.frames:  # with the silence that its encoder added cut off, as its first frame says
-        return Part(run.whole, run.stop, samples - _added(run.head), 2 * DECODER_DELAY, instead=plain.instead)
-    return plain
+    if not run.promised:
+        return plain
+    before, behind = _added(run.head)  # silence of the encoder, which is cut off as the first frame says
+    whole = Part(run.whole, run.stop, samples - before - behind, 2 * DECODER_DELAY, instead=plain.instead)
+    if run.promised != run.frames:
+        whole.patches = _corrections(run)
+        whole.samples = samples - before - DECODER_DELAY
+    return whole if _teller(run.head) else plain
+
+
+def _corrections(run: Run) -> list[tuple[int, bytes]]:
+    """What the first frame is to say: as many frames and bytes as there are, and no more silence behind than decoders add."""
+    place = run.whole + _teller(run.head)
+    flags = run.head[place - run.whole + 7]
+    corrections = [(place + 8, run.frames.to_bytes(4, "big"))]
+    if flags & 2:
+        corrections.append((place + 12, (run.stop - run.whole).to_bytes(4, "big")))
+    if any(_added(run.head)):
+        told = run.head[_encoder_place(run.head) + 21 :]
+        corrections.append(
+            (run.whole + _encoder_place(run.head) + 22, bytes([told[1] & 0xF0 | DECODER_DELAY >> 8, DECODER_DELAY & 0xFF]))
+        )
+    return corrections
 
 
 def _telling_frame(run: Run) -> bytes:
@@ -152,16 +170,20 @@ def _promise(head: bytes) -> int | None:
     return None
 
 
-def _added(head: bytes) -> int:
-    """How many samples of silence the encoder added before and behind the sound, as its first frame says."""
+def _encoder_place(head: bytes) -> int:
+    """Where in a frame that tells of the others it names its encoder."""
     place = _teller(head)
     flags = head[place + 7] if place else 0
-    place += 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2
+    return place + 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2
+
+
+def _added(head: bytes) -> tuple[int, int]:
+    """How many samples of silence the encoder added before and behind the sound, as its first frame says."""
+    place = _encoder_place(head)
     told = head[place : place + 24]
     if len(told) < 24 or not told[0]:
-        return DECODER_DELAY
-    before, behind = divmod(int.from_bytes(told[21:24], "big"), 1 << 12)
-    return before + behind
+        return 0, 0
+    return divmod(int.from_bytes(told[21:24], "big"), 1 << 12)
 
 
 class _Scan:

@@ -108,7 +108,8 @@ def _pages(contents: Contents, place: int) -> Iterator[Page]:
         head = block[first : first + HEAD_BYTES]
         lacing = block[first + HEAD_BYTES : first + HEAD_BYTES + head[26]] if len(head) == HEAD_BYTES else b""
         size = HEAD_BYTES + len(lacing) + sum(lacing)
-        if head[:5] != CAPTURE + b"\0" or len(lacing) < head[26] or place + size > contents.size:
+        whole = len(head) == HEAD_BYTES and len(lacing) == head[26] and place + size <= contents.size
+        if head[:5] != CAPTURE + b"\0" or not whole:
             place = contents.find(CAPTURE + b"\0", place + 1)
             if place < 0:
                 return
