@@ -135,6 +135,12 @@ def test_sound_behind_the_declared_end_is_said(declared):
     assert f"holds {2 * COUNT - size} bytes behind the end of its sound" in said[0]
 
 
+def test_a_second_chunk_of_sound_is_said():
+    wave, (said,) = read(WAV + CHUNK + WAV[36:])
+    assert np.array_equal(wave, tone())
+    assert f"holds {2 * COUNT + 8} bytes behind" in said
+
+
 def test_a_size_of_32_bits_that_ran_over(tmp_path):
     """More than 4 GB of sound, here as a file with a hole; its size is what is left of it in 32 bits."""
     held = (1 << 32) + 2000
