@@ -12,8 +12,8 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixcodec.audio import AudioReader, Resampler, check_wave, read_audio, resample, resampled_count, wav_header, write_audio
-from mixcodec.errors import AudioError, AudioWarning, FileError
+from mixcodec.audio import AudioReader, Resampler, read_audio, resample, resampled_count, wav_header, write_audio
+from mixcodec.errors import AudioError, AudioWarning, FileError, MixcodecWarning
 
 RATES = [8000, 11025, 16000, 22050, 44100, 48000]
 
@@ -35,24 +35,19 @@ def test_wav_there_and_back(tmp_path, shape):
 
 
 def test_clipping_does_not_wrap(tmp_path):
-    write_audio(tmp_path / "x.wav", np.float32([1.0, 1.5, 100.0, -1.0, -7.0]), 16000)
+    with pytest.warns(MixcodecWarning):
+        write_audio(tmp_path / "x.wav", np.float32([1.0, 1.5, 100.0, -1.0, -7.0]), 16000)
     samples, _ = soundfile.read(tmp_path / "x.wav", dtype="int16")
     assert samples.tolist() == [32767, 32767, 32767, -32768, -32768]
 
 
 def test_integers_called_floats_are_refused(tmp_path):
-    """In files and in arrays: coded as they are, they would be noise at full scale."""
+    """Coded as they are, they would be noise at full scale."""
     wave = np.round(noise(1000) * 32767)
     for subtype in ("FLOAT", "DOUBLE"):
         soundfile.write(tmp_path / "x.wav", wave, 16000, subtype=subtype)
         with pytest.raises(AudioError, match="full scale is -1 to 1"):
             read_audio(tmp_path / "x.wav")
-    with pytest.raises(AudioError, match="full scale"):
-        write_audio(tmp_path / "y.wav", wave, 16000)
-    with pytest.raises(AudioError, match="sample 2 has the size 300"):
-        check_wave(np.float32([[0, 0, 1], [0, 0, -300]]))
-    assert not (tmp_path / "y.wav").exists()
-    check_wave(np.float32([4, -4]))
 
 
 @pytest.mark.parametrize("form", ["wav", "aiff", "au", "caf", "w64"])

@@ -3,7 +3,7 @@
 >>> import mixcodec
 >>> wave, sample_rate = mixcodec.read_audio("talk.wav")     # doctest: +SKIP
 >>> codec = mixcodec.load("speech-16k")                     # doctest: +SKIP
->>> tokens = codec.wave_to_tokens(wave, sample_rate, kbps=3.0)  # doctest: +SKIP
+>>> tokens = codec.wave_to_tokens(wave, sample_rate, codebooks=6)  # doctest: +SKIP
 >>> again = codec.tokens_to_wave(tokens)                    # doctest: +SKIP
 
 The names below are imported on first use, so that ``import mixcodec`` (and with it every cold command line)

@@ -1,7 +1,8 @@
 """Audio files in and out, and resampling.
 
 A wave is a float32 array: mono (N,), several channels (C, N); full scale is [-1, 1]. Samples somewhat beyond it are coded as they
-are, and clipped where they are written; those beyond LOUDEST are refused: they are integers that somebody called floats.
+are, and clipped where they are written; files with samples far beyond it hold integers that somebody called floats, and are
+refused.
 Files are read by libsndfile (wav, flac, ogg, mp3, opus, ...), and where that cannot, by ffmpeg if it is installed. They are
 written as 16-bit PCM wav. Both go whole and in blocks, so that memory need not grow with the length of a file. The wav header
 is written here because a failing write must be seen: libsndfile reports no error from a Python file object.
@@ -21,8 +22,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mixcodec.arrays import as_array, integer, shown, whole
 from mixcodec.contents import Contents, SilentWindow
-from mixcodec.errors import AudioError, AudioWarning, FileError
+from mixcodec.errors import AudioError, AudioWarning, FileError, MixcodecWarning, NotCopyableError
 from mixcodec.files import Source, Target, atomic_output, display_name, seekable_input
 
 if TYPE_CHECKING:
@@ -33,56 +35,102 @@ Wave = NDArray[np.float32]
 MIN_SAMPLE_RATE = 1_000
 MAX_SAMPLE_RATE = 768_000
 MAX_CHANNELS = 255
-LOUDEST = 128.0
-"""42 dB beyond full scale: no recording is as loud, and integers called floats nearly always are."""
+MANY_ROWS = 8
+"""Signals of more channels are rare, so that more rows than these, each shorter than a column, are taken for samples."""
+LOUDEST = 8.0
+"""Float samples beyond so many times full scale (18 dB) are taken for integers that nobody scaled, and warned of."""
+UNSCALED = 128.0
+"""In a file, float samples beyond so many times full scale (42 dB) are refused: clipped, they would be noise."""
 ENDLESS = 1 << 62
 """So many samples or more are libsndfile's way to say that it does not know."""
 FLOATS = ("FLOAT", "DOUBLE")
+PCM = {"i2": (0.0, 1 << 15), "i4": (0.0, 1 << 31), "u1": (128.0, 1 << 7)}
+"""Integers that are samples, by kind and bytes: where zero is, and full scale."""
 OTHER_SUFFIXES = (".aac", ".aif", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mp3", ".mxc", ".oga", ".ogg", ".opus", ".w64")
 
 
-def check_sample_rate(sample_rate: int, name: str) -> None:
-    """Raise AudioError for a rate (Hz) outside MIN_SAMPLE_RATE..MAX_SAMPLE_RATE."""
-    if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+def check_sample_rate(sample_rate: Any, name: str) -> int:
+    """`sample_rate` as an int: a whole number of Hz of any type, in MIN_SAMPLE_RATE..MAX_SAMPLE_RATE. Raises AudioError."""
+    rate = integer(sample_rate)
+    if rate is None:
+        raise AudioError(f"{name}: a sample rate must be a whole number of Hz, not {shown(sample_rate)}")
+    if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
         limits = f"{MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz"
-        raise AudioError(f"{name}: a sample rate of {sample_rate} Hz is outside {limits}; resample it first")
+        raise AudioError(f"{name}: a sample rate of {shown(rate)} Hz is outside {limits}; resample it first")
+    return rate
 
 
-def check_wave(wave: NDArray[Any], name: str = "wave") -> Wave:
-    """`wave` as float32 of shape (N,) or (C, N), every sample finite.
+def check_channels(channels: Any) -> int | None:
+    """`channels` as an int, or None for a signal without an axis of channels. Raises AudioError."""
+    return None if channels is None else whole(channels, "channels", 1, MAX_CHANNELS, AudioError)
+
+
+def check_wave(wave: Any, name: str = "wave") -> Wave:
+    """`wave` as float32 samples of shape (N,) or (C, N); see `to_samples`.
+
+    (N, C), as some libraries have it, is recognised where there are more than MANY_ROWS rows, each shorter than a column. Up
+    to MANY_ROWS rows are always taken for channels, however short: (2, 1) is one sample of stereo.
 
     Raises:
-        AudioError: another shape, another kind of number, too many channels, or a sample that is NaN, infinite or beyond LOUDEST.
+        AudioError: another shape or kind of number, too many channels, or NaN or infinity in it.
     """
-    wave = np.asarray(wave)
-    if wave.ndim not in (1, 2) or not np.issubdtype(wave.dtype, np.floating):
-        raise AudioError(f"{name}: needs float samples of shape (N,) or (C, N), not {wave.dtype} {wave.shape}")
-    if wave.ndim == 2 and not 1 <= wave.shape[0] <= MAX_CHANNELS:
-        raise AudioError(f"{name}: has {wave.shape[0]} channels (shape {wave.shape}); give (C, N), C 1 to {MAX_CHANNELS}")
-    wave = wave.astype(np.float32, copy=False)
-    check_finite(wave, name, 0)
-    return wave
+    samples = to_samples(wave, name)
+    if samples.ndim == 2:
+        rows, columns = samples.shape
+        if rows > MANY_ROWS and 0 < columns < rows:
+            turned = f"give its transpose, {name}.T, of shape ({columns}, {rows})"
+            raise AudioError(f"{name}: shape {samples.shape} looks like (N, C): {turned}")
+        if not 1 <= rows <= MAX_CHANNELS:
+            raise AudioError(f"{name}: has {rows} channels (shape {samples.shape}); give (C, N), C 1 to {MAX_CHANNELS}")
+    return samples
+
+
+def to_samples(wave: Any, name: str = "wave") -> Wave:
+    """An array, a torch tensor or lists of samples as float32 of full scale 1, of one or two axes, every sample finite.
+
+    Floats are taken as they are. 16-bit, 32-bit and unsigned 8-bit integers are PCM, as wav files hold it, and are divided
+    by their full scale: the samples are those that `read_audio` gives of such a file. Floats beyond LOUDEST are taken as
+    they are too, with a MixcodecWarning: they are hardly samples of full scale 1.
+
+    Raises:
+        AudioError: other numbers, other shapes, or NaN or infinity among them.
+    """
+    array = as_array(wave, name, AudioError)
+    if array.ndim not in (1, 2):
+        batch = "; give the waves of a batch one by one, or to encode_batch as a list" if array.ndim > 2 else ""
+        raise AudioError(f"{name}: needs samples of shape (N,) or (C, N), not {array.dtype} {array.shape}{batch}")
+    kind = f"{array.dtype.kind}{array.dtype.itemsize}"
+    if kind in PCM:
+        middle, scale = PCM[kind]
+        return (array.astype(np.float32) - np.float32(middle)) * np.float32(1 / scale)
+    if array.dtype.kind != "f":
+        pcm = "int16, int32 or uint8 PCM"
+        raise AudioError(f"{name}: needs floats of full scale 1, or {pcm}, not {array.dtype} of shape {array.shape}")
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and told as such
+        samples: Wave = array.astype(np.float32, copy=False)
+    if check_finite(samples, name, 0) > LOUDEST:
+        _warn_of_integers(name)
+    return samples
+
+
+def _warn_of_integers(name: str) -> None:
+    advice = "full scale is 1: divide 16-bit samples by 32768, or give them as int16"
+    warnings.warn(f"{name}: float samples beyond {LOUDEST:g} times full scale; {advice}", MixcodecWarning, stacklevel=4)
 
 
 def check_finite(wave: Wave, name: str, offset: int) -> float:
     """The largest magnitude in `wave` (*channels, N), which begins `offset` samples in.
 
     Raises:
-        AudioError: a sample is NaN, infinite, or beyond LOUDEST.
+        NotFiniteError: a sample is NaN or infinite.
     """
     if not wave.size:
         return 0.0
     peak = float(np.maximum(wave.max(), -wave.min()))
-    if peak <= LOUDEST:
-        return peak
-    finite = np.isfinite(wave)
-    right = finite if not finite.all() else np.abs(wave) <= LOUDEST
-    place = int(np.argmin(right.reshape(-1, wave.shape[-1]).all(axis=0)))
-    if right is finite:
-        raise NotFiniteError(f"{name}: sample {offset + place} is NaN or infinite; repair the file before coding it")
-    value = float(np.abs(wave[..., place]).max())
-    advice = "full scale is -1 to 1: divide integers by theirs first (of 16 bits, 32768)"
-    raise AudioError(f"{name}: sample {offset + place} has the size {value:g}, but {advice}")
+    if not np.isfinite(peak):
+        place = offset + int(np.argmin(np.isfinite(wave).reshape(-1, wave.shape[-1]).all(axis=0)))
+        raise NotFiniteError(f"{name}: sample {place} is NaN or infinite; repair the file before coding it")
+    return peak
 
 
 class NotFiniteError(AudioError):
@@ -158,7 +206,11 @@ class AudioReader:
         samples = samples or max(4096, (1 << 18) // self.channels)
         while len(block := self._next(samples)):
             wave: Wave = block[:, 0] if self.channels == 1 else np.ascontiguousarray(block.T)
-            if check_finite(wave, self.name, self._done) > 1 and self._sound.subtype in FLOATS:
+            peak = check_finite(wave, self.name, self._done)
+            if peak > UNSCALED:
+                advice = "full scale is -1 to 1: divide integers by theirs first (of 16 bits, 32768)"
+                raise AudioError(f"{self.name}: has samples of the size {peak:g}, but {advice}")
+            if peak > 1 and self._sound.subtype in FLOATS:
                 self._clipped += int(np.count_nonzero(np.abs(wave) > 1))
                 wave = np.clip(wave, -1, 1)
             self._done += len(block)
@@ -350,17 +402,17 @@ def read_audio(source: Source) -> tuple[Wave, int]:
 
 
 def write_audio(target: Target, wave: NDArray[Any], sample_rate: int) -> None:
-    """Write a wave (N,) or (C, N) as 16-bit PCM wav, clipped to full scale.
+    """Write a wave (N,) or (C, N), see `check_wave`, as 16-bit PCM wav, clipped to full scale.
 
     Args:
         target: a path (``-`` is standard output), or an open binary file, such as an io.BytesIO; it is not closed.
 
     Raises:
-        AudioError: the wave has the wrong shape, or samples that are not finite or far beyond full scale.
+        AudioError: the wave has the wrong shape or samples that are not finite, or the sample rate (Hz) is none.
         FileError: the target cannot be written, or its name is that of another format.
     """
     wave = check_wave(wave)
-    check_sample_rate(sample_rate, "wave")
+    sample_rate = check_sample_rate(sample_rate, "wave")
     check_audio_target(target)
     channels = 1 if wave.ndim == 1 else wave.shape[0]
     with atomic_output(target) as file:
@@ -382,7 +434,7 @@ class Resampler:
     """
 
     def __init__(self, source_rate: int, target_rate: int, channels: int) -> None:
-        self._rates = (source_rate, target_rate)
+        self._rates = source_rate, target_rate = _whole_rate(source_rate), _whole_rate(target_rate)
         self._channels = channels
         self._taken = 0
         self._given = 0
@@ -407,14 +459,31 @@ class Resampler:
         missing = resampled_count(self._taken, *self._rates) - self._given
         return np.pad(rest, ((0, 0), (0, missing)))
 
+    def __getstate__(self) -> dict[str, Any]:
+        if self._stream is not None:
+            raise NotCopyableError(
+                "a stream that resamples can be neither pickled nor copied; pickle the codec and begin a new stream, or give "
+                "the stream sound at the codec's own sample rate"
+            )
+        return vars(self)
+
     def _cut(self, wave: Wave) -> Wave:
         wave = wave[:, : resampled_count(self._taken, *self._rates) - self._given]
         self._given += wave.shape[-1]
         return wave
 
 
-def resample(wave: Wave, source_rate: int, target_rate: int) -> Wave:
-    """Resample a wave, (N,) or (C, N), to (M,) or (C, M) with M = resampled_count(N)."""
+def _whole_rate(rate: Any) -> int:
+    return whole(rate, "a sample rate to resample between", 1, MAX_SAMPLE_RATE, AudioError)
+
+
+def resample(wave: Any, source_rate: int, target_rate: int) -> Wave:
+    """Resample a wave, (N,) or (C, N), see `check_wave`, to float32 (M,) or (C, M) with M = resampled_count(N).
+
+    Raises:
+        AudioError: it is no wave, or a rate (Hz) is no whole number.
+    """
+    wave = check_wave(wave)
     rows = np.atleast_2d(wave)
     resampler = Resampler(source_rate, target_rate, rows.shape[0])
     out = np.concatenate([resampler.push(rows), resampler.finish()], axis=-1)

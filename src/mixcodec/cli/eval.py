@@ -42,7 +42,8 @@ def eval(
         kind: Only clips of this kind (speech, music), as the folder's manifest.tsv says.
         split: Only clips of this split, as the folder's manifest.tsv says.
         metrics: default (pesq_wb stoi mel stft si_sdr lsd pesq_nb estoi; with --kind music those that are not for speech alone),
-            all (these and dnsmos pitch speaker_similarity words visqol_speech visqol_audio, which need further extras), or kinds.
+            judges (those that no loss of the codecs here follows: distillmos dnsmos harmonicity modulation pitch), all (these
+            and speaker_similarity words visqol_speech visqol_audio), or kinds; many need further extras.
         sample_rate: Hz of what the codecs are given and scored at.
         stereo: Keep the channels instead of averaging them to one.
         limit: Only so many clips, the first ones.

@@ -15,6 +15,7 @@ def export(
     notes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     tables: bool = True,
     data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
+    codes_of: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None,
 ) -> None:
     """Write the averaged weights of a training checkpoint as a model folder that runs without torch.
 
@@ -25,12 +26,15 @@ def export(
         notes: Markdown on data, licences and limits, put into the card.
         tables: Learn entropy tables from the corpus: files become a tenth smaller or more, and the export takes minutes longer.
         data: Where the corpus of the recipe is. By default where it was in training.
+        codes_of: A model with the same encoder and quantizer: its entropy tables are taken, and its files can be decoded.
     """
     from mixcodec.files import check_outside
+    from mixcodec.models import find_model
     from mixcodec.train.export import export_checkpoint
 
+    source = find_model(codes_of) if codes_of else None
     check_outside(folder, quality, notes)
-    name = export_checkpoint(checkpoint, folder, _text(quality), _text(notes), tables, data)
+    name = export_checkpoint(checkpoint, folder, _text(quality), _text(notes), tables, data, source)
     print(f"{name} is in {folder}")
 
 

@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import Any
 
 from mixcodec import __version__
-from mixcodec.errors import AudioWarning, FileError, MixcodecError, UsageError
+from mixcodec.errors import FileError, MixcodecError, MixcodecWarning, UsageError
 from mixcodec.usage import parse
 
 COMMANDS = {
@@ -36,11 +36,13 @@ COMMANDS = {
     "variant": "model folder -> its graphs in int8 or bf16 (needs the extra: train)",
 }
 ALIASES = {"-o": "--output"}
+OLDER = {"encode": {"--quality": "--codebooks"}, "roundtrip": {"--quality": "--codebooks"}}
+"""Former names of options, which are still understood."""
 EXTRAS = {"train": "train", "export": "train", "variant": "train", "eval": "eval", "compare": "train,eval"}
 """Commands that need more than the runtime, and the extra that brings it."""
 
-PLAIN = ("str", "str | None", "float | None")
-"""The kinds of options that are read without tyro."""
+PLAIN = {"str": str, "str | None": str, "float | None": float, "int | None": int}
+"""The kinds of options that are read without tyro, and how."""
 
 MAY_BE_EMPTY = ("--kind", "--split", "--metadata")
 """Options whose value may be the empty string."""
@@ -131,11 +133,11 @@ def _remove_temporary() -> None:
 
 @contextmanager
 def _warnings_said() -> Iterator[None]:
-    """Print each warning about sound as one line, once."""
+    """Print each of our warnings as one line, once."""
     said: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *rest: Any, **options: Any) -> None:
-        if not issubclass(category, AudioWarning):
+        if not issubclass(category, MixcodecWarning):
             before(message, category, *rest, **options)
         elif str(message) not in said:
             said.add(str(message))
@@ -143,7 +145,7 @@ def _warnings_said() -> Iterator[None]:
 
     with warnings.catch_warnings():
         before = warnings.showwarning
-        warnings.simplefilter("always", AudioWarning)
+        warnings.simplefilter("always", MixcodecWarning)
         warnings.showwarning = show
         yield
 
@@ -205,7 +207,8 @@ def _dispatch(arguments: list[str]) -> int:
             sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         command = getattr(import_module(f"mixcodec.cli.{name}"), name)
-        call = _plain(command, arguments[1:]) or _parse(command, name, arguments[1:])
+        words = [_newest(name, word) for word in arguments[1:]]
+        call = _plain(command, words) or _parse(command, name, words)
         if call is not None:
             call()
     except ModuleNotFoundError as error:
@@ -222,6 +225,12 @@ def _check_words(words: Sequence[str]) -> None:
         if equals and not value and option not in MAY_BE_EMPTY:
             what = f"{option} is given" if option.startswith("-") else "a name is"
             raise UsageError(f"{what} the empty string; was a variable not set?")
+
+
+def _newest(command: str, word: str) -> str:
+    """An argument of a command, by its present name where it is an option that had another."""
+    option, equals, value = word.partition("=")
+    return OLDER.get(command, {}).get(option, option) + equals + value
 
 
 def _plain(command: Callable[..., None], arguments: list[str]) -> Callable[[], None] | None:
@@ -245,7 +254,7 @@ def _plain(command: Callable[..., None], arguments: list[str]) -> Callable[[], N
         if value.startswith("-") and value != "-":
             return None
         try:
-            named[option.name] = float(value) if option.annotation == "float | None" else value
+            named[option.name] = PLAIN[option.annotation](value)
         except ValueError:
             return None
     if any(option.kind not in (option.KEYWORD_ONLY, option.POSITIONAL_ONLY) for option in parameters.values()):

@@ -13,7 +13,7 @@ def roundtrip(
     *,
     output: str | None = None,
     kbps: float | None = None,
-    quality: int | None = None,
+    codebooks: int | None = None,
     model: str = DEFAULT_MODEL,
     variant: str | None = None,
 ) -> None:
@@ -23,13 +23,13 @@ def roundtrip(
         input: Audio file.
         output: The wav to write, also -o; the .mxc goes beside it. By default the input's name with .roundtrip.wav.
         kbps: Bitrate of the whole file, all channels together, kbps. By default the model's usual number of codebooks.
-        quality: So many codebooks instead, whatever they cost: 1 to the model's.
+        codebooks: So many codebooks instead, whatever they cost: 1 to the model's.
         model: A shipped model (see mixcodec models) or a model folder.
         variant: Of the model's graphs, such as int8 (see mixcodec info MODEL). By default the plain ones.
     """
     from mixcodec.audio import check_audio_target
     from mixcodec.cli.progress import progress_bar
-    from mixcodec.cli.table import codebooks, columns, real_kbps
+    from mixcodec.cli.table import codes_per_frame, columns, real_kbps
     from mixcodec.errors import UsageError
     from mixcodec.files import atomic_output, check_distinct, is_stream
     from mixcodec.runtime import decode_file, encode_file, load
@@ -46,7 +46,7 @@ def roundtrip(
     codec = load(model, variant=variant)
     with atomic_output(mxc) as coded, atomic_output(wav) as decoded:
         with progress_bar("encoding") as progress:
-            made = encode_file(codec, input, coded, kbps, progress, quality=quality)
+            made = encode_file(codec, input, coded, kbps, progress, codebooks=codebooks)
         coded.seek(0)
         with progress_bar("decoding") as progress:
             decode_file(codec, coded, decoded, progress)
@@ -59,7 +59,7 @@ def roundtrip(
                 ("model", codec.name if codec.variant == PLAIN else f"{codec.name}, {codec.variant}"),
                 ("duration", f"{made.seconds:.2f} s"),
                 ("signal", f"{header.sample_rate} Hz, {header.channels} channel{'s' * (header.channels > 1)}"),
-                ("codebooks", f"{codebooks(header)} of {codec.codebooks}"),
+                ("codebooks", f"{codes_per_frame(header)} of {codec.codebooks}"),
                 ("size as 16-bit PCM", f"{pcm_bytes} bytes"),
                 ("size as .mxc", f"{made.file_bytes} bytes"),
                 ("nominal bitrate", f"{header.nominal_kbps:.3f} kbps"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mixcodec.data.augment import Augment
 from mixcodec.data.manifest import Manifest, build_manifest, split_by_speaker
+from mixcodec.data.pitch import Track, open_tracks, track_places
 from mixcodec.data.segments import Segments
 from mixcodec.data.store import Progress, Store, open_store
 from mixcodec.errors import DataError
@@ -55,6 +56,10 @@ class DataConfig:
     """Lowest active level of a segment after level augmentation, in dBFS."""
     level_high: float = -14.0
     """Highest active level."""
+    speed_low: float = 1.0
+    """Slowest speed at which a segment is played, its pitch and formants with it: 0.75 to 1.3 make several voices of each."""
+    speed_high: float = 1.0
+    """Fastest speed."""
     p_flip: float = 0.5
     """Probability that a segment's polarity is inverted."""
     p_noise: float = 0.0
@@ -81,6 +86,8 @@ class DataConfig:
             raise DataError(f"validation_fraction is {self.validation_fraction}, not from 0 to below 1")
         if self.manifest == "scan" and (self.split or self.kind):
             raise DataError("split and kind choose rows of a manifest, but manifest='scan' uses none")
+        if not 0.25 <= self.speed_low <= self.speed_high <= 4:
+            raise DataError(f"speed_low and speed_high are {self.speed_low} and {self.speed_high}, no range within 0.25 to 4")
         for name in ("validation", "exclude"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # a list, when it comes from YAML
         _ = self.augment
@@ -104,6 +111,7 @@ class Data:
     manifest: Manifest  # training and validation together
     train: Store
     valid: Store  # may hold no clips
+    tracks: tuple[Track, dict[int, int]] | None = None  # pitch of all clips, and where each clip's begins
 
     @property
     def manifest_hash(self) -> str:
@@ -112,7 +120,16 @@ class Data:
     def train_segments(self) -> Segments:
         """Augmented segments, drawn with the config's seed."""
         c = self.config
-        return Segments(self.train, c.segment_seconds, c.batch_size, c.seed, balance=c.balance, augment=c.augment)
+        return Segments(
+            self.train,
+            c.segment_seconds,
+            c.batch_size,
+            c.seed,
+            balance=c.balance,
+            augment=c.augment,
+            speeds=(c.speed_low, c.speed_high),
+            tracks=self.tracks,
+        )
 
     def valid_segments(self) -> Segments:
         """Segments as they were recorded. Use batches 0 to `validation_batches` - 1: they don't depend on the config's seed,
@@ -123,8 +140,11 @@ class Data:
         return Segments(self.valid, c.segment_seconds, c.batch_size, 0, balance=c.balance)
 
 
-def open_data(config: DataConfig, progress: Progress | None = None) -> Data:
-    """Lists, packs (or finds in the cache) and splits the corpus that `config` describes. Raises DataError."""
+def open_data(config: DataConfig, progress: Progress | None = None, pitch: bool = False) -> Data:
+    """Lists, packs (or finds in the cache) and splits the corpus that `config` describes; tracks its `pitch` if asked to.
+
+    Raises DataError.
+    """
     cache_dir = Path(config.cache_dir).expanduser()
     manifest = build_manifest(
         Path(config.root).expanduser(),
@@ -140,7 +160,11 @@ def open_data(config: DataConfig, progress: Progress | None = None) -> Data:
         manifest, _ = split_by_speaker(manifest, config.exclude)
     train, valid = split_by_speaker(manifest, config.validation, config.validation_fraction, config.seed)
     store = open_store(manifest, config.sample_rate, cache_dir, processes=config.processes, progress=progress)
-    data = Data(config, manifest, store.subset(train), store.subset(valid))
+    tracks = None
+    if pitch:
+        stem = cache_dir / f"pitch-{manifest.cache_key[:16]}-{config.sample_rate}"
+        tracks = open_tracks(store, stem, config.processes), track_places(store)
+    data = Data(config, manifest, store.subset(train), store.subset(valid), tracks)
     if not data.train.clips:
         raise DataError(f"{manifest.root}: no file of the training speakers can be used")
     log.info(

@@ -30,12 +30,12 @@ from mixcodec.evaluate.align import DelayError, aligned, find_delay
 from mixcodec.evaluate.baselines.base import Coder
 from mixcodec.evaluate.clips import Clip, read_clip
 from mixcodec.evaluate.codebooks import codebook_use
-from mixcodec.evaluate.extras import need_package
 from mixcodec.evaluate.gates import gate_clips, prove
 from mixcodec.evaluate.journal import Journal, measurement_key
 from mixcodec.evaluate.measure import Conditions, Measured, blank_row, clip_rows, through
 from mixcodec.evaluate.metrics import METRICS
 from mixcodec.evaluate.results import CodebookUse, Results, write_results
+from mixcodec.extras import need_package
 from mixcodec.files import atomic_output
 from mixcodec.temporary import remove_ours, temporary_folder
 

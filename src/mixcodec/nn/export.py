@@ -103,12 +103,19 @@ def _write_parts(
         "codebook_size": net.codebook_size,
         "default_codebooks": default_codebooks(net),
         "fingerprint": fingerprint(net),
+        **({"tables": f"{tables.fingerprint:08x}"} if tables else {}),
         "codec": net.config,
-        **{f"{d}_state": {k: {"shape": list(v.shape[1:])} for k, v in state.items()} for d, state in states.items()},
+        **{f"{d}_state": {k: _described(v) for k, v in state.items()} for d, state in states.items()},
         **(about or {}),
     }
     (part / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     (part / "card.md").write_text(card)
+
+
+def _described(tensor: torch.Tensor) -> dict[str, Any]:
+    """A state tensor's entry in config.json: its shape without the batch axis, and its type where that is not float32."""
+    dtype = str(tensor.numpy().dtype)
+    return {"shape": list(tensor.shape[1:])} | ({} if dtype == "float32" else {"dtype": dtype})
 
 
 def replace_folder(new: Path, folder: Path) -> None:
@@ -181,7 +188,8 @@ def _export_graph(net: CodecNet, direction: str, state: State, path: Path) -> No
         )
     model = onnx.load(path)
     _forget_origin(model)
-    _halve_weights(model, exact={tuple(t.shape) for t in net.transform.buffers()})
+    helper.set_model_props(model, {"fingerprint": fingerprint(net)})  # so that it is not taken for another model's
+    _halve_weights(model, exact={tuple(t.shape) for part in (net.transform, net.head) if part for t in part.buffers()})
     onnx.checker.check_model(model)
     onnx.save(model, path)
 

@@ -12,10 +12,13 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.strategies import DDPStrategy  # type: ignore[attr-defined]
 
 from mixcodec.data import Prefetcher, Segments, open_data
 from mixcodec.errors import ConfigError
+from mixcodec.judges.panel import RATE as JUDGED_RATE
+from mixcodec.judges.panel import judges_present
 from mixcodec.losses import (
     Balancer,
     Envelope,
@@ -38,7 +41,7 @@ from mixcodec.train.checkpoint import load_checkpoint, optimizer_tensors, restor
 from mixcodec.train.log import RunLog
 from mixcodec.train.recipe import Recipe
 from mixcodec.train.teacher import WhisperListener, WhisperTeacher, whisper_weights
-from mixcodec.train.validate import validate
+from mixcodec.train.validate import SCORED_BY, scored_by, validate
 from mixcodec.train.warm import adopt
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,16 @@ UNSEEN = 1_000_000_000
 """Number of the first batch that no step comes to."""
 TEACHER_BATCHES = 16
 """Batches that tell a teacher what the corpus looks like."""
+
+
+class Unrounded(MixedPrecision):
+    """Mixed precision in which a wave reaches the network as it is.
+
+    Fabric rounds every input to 16 bits first. That is noise 50 dB under each sample, which a codec would learn to code.
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        return data
 
 
 class Trainer:
@@ -74,18 +87,26 @@ class Trainer:
             strategy=DDPStrategy(find_unused_parameters=True) if recipe.devices > 1 else "auto",  # early, codebooks are unused
             precision=recipe.precision,  # type: ignore[arg-type]
         )
+        precision = self.fabric.strategy.precision
+        if isinstance(precision, MixedPrecision):
+            precision.__class__ = Unrounded
         if recipe.devices > 1:
             self.fabric.launch()
         self.fabric.seed_everything(recipe.seed, verbose=False)
         with self.fabric.rank_zero_first():  # the first one packs the audio, the others find it in the cache
-            self.data = open_data(recipe.data)
+            self.data = open_data(recipe.data, pitch=bool(recipe.loss.pitch))
         net = self.net_class(recipe.codec)
+        if recipe.learns == "decoder":
+            net.keep_encoder()
+        if recipe.loss.pitch and not net.head:
+            raise ConfigError("loss.pitch needs a codec.head that reads pitch, such as 'harmonic'")
         self.ema = copy.deepcopy(net).requires_grad_(False).eval().to(self.fabric.device)
         adversary = DISCRIMINATORS.build(recipe.adversary.discriminator)
-        decay = [p for p in net.parameters() if p.ndim > 1]
+        learning = [p for p in net.parameters() if p.requires_grad]
+        decay = [p for p in learning if p.ndim > 1]
         groups: list[dict[str, Any]] = [
             {"params": decay},
-            {"params": [p for p in net.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, recipe.lr, recipe.betas, weight_decay=recipe.weight_decay, fused=True)
         rival = torch.optim.AdamW(adversary.parameters(), recipe.adversary.lr, recipe.betas, fused=True)
@@ -105,6 +126,7 @@ class Trainer:
         self.listeners = _listeners(recipe, self.fabric.device)
         self.teacher = self._teacher()
         self.step, self.best, self.seconds = 0, math.inf, 0.0
+        self.judges = self._judges()
         self.history: list[dict[str, Any]] = []
         self.fitted = False
         """Whether the codebooks have been fitted to data."""
@@ -126,18 +148,19 @@ class Trainer:
         segments = self.data.train_segments()
         rank, pinned = self.fabric.global_rank, self.fabric.device.type == "cuda"
 
-        def batch(step: int) -> torch.Tensor:
-            wave = torch.from_numpy(segments.batch(step, rank))
-            return wave.pin_memory() if pinned else wave
+        def batch(step: int) -> tuple[torch.Tensor, ...]:
+            parts = tuple(torch.from_numpy(part) for part in segments.batch_with_pitch(step, rank))
+            return tuple(part.pin_memory() for part in parts) if pinned else parts
 
         with RunLog(self.folder, self.step, until, rank == 0) as record, Prefetcher(batch, start=self.step) as batches:
             started = time.monotonic() - self.seconds
-            for step, wave in batches:
+            for step, parts in batches:
                 if step >= until:
                     break
                 if step >= recipe.codebooks_from and not self.fitted:
                     self._start_codebooks()
-                values = self._train_step(wave.to(self.fabric.device, non_blocking=True))
+                wave, pitch = (part.to(self.fabric.device, non_blocking=True) for part in parts)
+                values = self._train_step(wave, pitch)
                 self.step = step + 1
                 self.seconds = time.monotonic() - started
                 if self.step % recipe.log_every == 0:
@@ -164,6 +187,7 @@ class Trainer:
             "step": self.step,
             "fitted": self.fitted,
             "best": self.best,
+            "judges": list(self.judges),
             "seconds": self.seconds,
             "history": self.history,
             "manifest": self.data.manifest_hash,
@@ -178,10 +202,24 @@ class Trainer:
         restore_optimizer(self.rival, inside("rival", tensors))
         if self.balancer:
             self.balancer.load_state_dict(inside("balancer", tensors))
-        self.step, self.best, self.seconds = meta["step"], meta["best"], meta["seconds"]
+        self.step, self.seconds = meta["step"], meta["seconds"]
+        if scored_by(meta.get("judges", ())) == scored_by(self.judges):
+            self.best = meta["best"]  # else scores are of another kind from now on
         self.history, self.fitted = meta["history"], meta.get("fitted", meta["step"] > self.recipe.codebooks_from)
         if meta["manifest"] != self.data.manifest_hash:
             log.warning("the data is not what this run began with: its manifest has another hash")
+
+    def _judges(self) -> tuple[str, ...]:
+        """Those of the recipe that can be asked; a warning where too few are left to choose a checkpoint by."""
+        if not self.data.valid.clips:
+            return ()
+        heard = self.recipe.data.sample_rate >= JUDGED_RATE
+        present = judges_present(self.recipe.judges) if heard else ()
+        missing = [name for name in SCORED_BY if name in self.recipe.judges and name not in present]
+        if missing and not self.fabric.global_rank:
+            why = f"there is no judge {', '.join(missing)}" if heard else f"nobody judges sound of less than {JUDGED_RATE} Hz"
+            log.warning("the best checkpoint is the one of the least mel distance, since %s", why)
+        return present
 
     def _load_weights(self, path: Path, tensors: dict[str, torch.Tensor]) -> None:
         try:
@@ -205,7 +243,7 @@ class Trainer:
         sequence = np.random.SeedSequence(self.recipe.seed, spawn_key=(self.step, stage, part))
         torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
 
-    def _train_step(self, wave: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _train_step(self, wave: torch.Tensor, pitch: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         recipe, adversary = self.recipe, self.recipe.adversary
         rate = recipe.lr * schedule(self.step, recipe)
         for group in self.optimizer.param_groups:
@@ -217,7 +255,7 @@ class Trainer:
         self._chance(ACTIVE)
         active = self._active(len(wave))
         self._chance(FORWARD, self.fabric.global_rank)
-        estimate, _, commitment, usage = self.net(wave, active, self.fitted, features)
+        estimate, _, commitment, usage, decoded = self.net(wave, active, self.fitted, features)
         self._chance(LOSSES)
         estimate, target = estimate[:, self.ema.delay :], wave[:, : wave.shape[1] - self.ema.delay]
         heard = estimate.detach().requires_grad_() if self.balancer else estimate
@@ -229,6 +267,8 @@ class Trainer:
         for name, listener in self.listeners.items():
             with self.fabric.autocast():
                 terms[name] = listener(heard[:: weights.recognition_every], target[:: weights.recognition_every])
+        if weights.pitch and self.ema.head and pitch is not None:
+            terms |= self.net.module.head.auxiliary(decoded, pitch)
         shares = {name: getattr(weights, name) for name in terms}
         values = {name: term.detach() for name, term in terms.items()}
         values |= {"commitment": commitment.detach(), "usage": usage.detach().min()}
@@ -329,7 +369,7 @@ class Trainer:
     def _validate(self, record: RunLog) -> None:
         if self.fabric.global_rank or not self.data.valid.clips:
             return
-        metrics, audio = validate(self.ema, self.data, self.spectral)
+        metrics, audio = validate(self.ema, self.data, self.spectral, self.judges)
         record.scalars("valid", self.step, metrics)
         record.audio(self.step, audio, self.recipe.data.sample_rate)
         self.history.append({"step": self.step, "hours": round(self.seconds / 3600, 3)} | metrics)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mixcodec.runtime.codec import Codec
-from mixcodec.runtime.config import StateSpec
+from mixcodec.runtime.config import ModelConfig
 from mixcodec.runtime.session import GraphSession
 from mixcodec.temporary import temporary_folder
 
@@ -36,13 +36,13 @@ UNKNOWN = frozenset(
 class ProfiledSession(GraphSession):
     """A graph session that keeps the shapes of all that its graph computes."""
 
-    def __init__(self, path: Path, source: str, target: str, specs: dict[str, StateSpec], threads: int) -> None:
-        import onnxruntime
-
-        super().__init__(path, source, target, specs, threads)
+    def __init__(self, direction: str, config: ModelConfig, variant: str) -> None:
         self._stack = ExitStack()
-        folder = self._stack.enter_context(temporary_folder())
-        self._session = onnxruntime.InferenceSession(str(path), profiling_options(folder), providers=["CPUExecutionProvider"])
+        self._folder = self._stack.enter_context(temporary_folder())
+        super().__init__(direction, config, 1, variant)
+
+    def _options(self) -> Any:
+        return profiling_options(self._folder)
 
     def count(self) -> tuple[int, list[str]]:
         """End the profile: operations since the beginning, and what could not be counted."""
@@ -56,11 +56,11 @@ class ProfiledCodec(Codec):
 
     @cached_property
     def _encoder(self) -> ProfiledSession:
-        return ProfiledSession(self.graph("encoder"), "wave", "codes", self.config.encoder_state, 1)
+        return ProfiledSession("encoder", self.config, self.variant)
 
     @cached_property
     def _decoder(self) -> ProfiledSession:
-        return ProfiledSession(self.graph("decoder"), "codes", "wave", self.config.decoder_state, 1)
+        return ProfiledSession("decoder", self.config, self.variant)
 
     def count(self, direction: str) -> tuple[int, list[str]]:
         """Operations of all that was encoded, or decoded, with this object; ends the profile."""
