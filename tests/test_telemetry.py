@@ -55,9 +55,7 @@ def test_it_is_off_here_and_in_what_is_started():
     assert VARIABLE in environment(None)
 
 
-@pytest.mark.parametrize(
-    "module", ["runtime.session", "evaluate.bench.worker", "judges.dnsmos", "nn.variants", "data.store"]
-)
+@pytest.mark.parametrize("module", ["runtime.session", "evaluate.bench.worker", "judges.dnsmos", "nn.variants", "data.store"])
 def test_no_module_comes_before_it(module):
     """onnxruntime looks once, when it is imported."""
     code = f"""
