@@ -12,6 +12,7 @@ costs next to nothing.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from mixcodec.errors import MixcodecError
     from mixcodec.runtime import Codec, load, read_mxc, write_mxc
     from mixcodec.tokens import Tokens
+
+# onnxruntime reports its usage to its makers unless this is set before it is imported, here or by a process that this one starts.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 

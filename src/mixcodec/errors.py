@@ -57,3 +57,10 @@ class NotCopyableError(MixcodecError, TypeError):
 
 class MixcodecWarning(UserWarning):
     """Something that is done as asked, and is hardly what was meant."""
+
+
+class AudioWarning(MixcodecWarning):
+    """Sound that is not all read as its file declares it: some is missing, or there is more, or samples were clipped.
+
+    The command line prints it as one line on standard error; in the library `warnings` says it, and can turn it into an error.
+    """

@@ -12,7 +12,7 @@ from mixcodec.audio import read_audio, write_audio
 from mixcodec.bitstream import Header, MxcReader, MxcWriter, coding_for
 from mixcodec.errors import BitstreamError, FileError, RateError, UsageError
 from mixcodec.runtime import decode_file, encode_file, load
-from mixcodec.runtime.files import read_mxc
+from mixcodec.runtime.files import read_mxc, write_mxc
 from mixcodec.runtime.opened import WARM_UP_FRAMES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -311,3 +311,62 @@ def test_two_threads_decode_the_same_codes(talk, tiny_model):
 def test_metadata_are_kept(talk, tiny_codec):
     encode_file(tiny_codec, "talk.wav", "talk.mxc", metadata={"title": "Ähm", "x": ""})
     assert MxcReader(BytesIO(Path("talk.mxc").read_bytes()), "x").header.metadata == {"title": "Ähm", "x": ""}
+
+
+def test_files_may_be_open_or_bytes(talk, tiny_codec, speech):
+    made = encode_file(tiny_codec, "talk.wav", "talk.mxc", codebooks=4)
+    decode_file(tiny_codec, "talk.mxc", "back.wav")
+    wav, mxc, back = (Path(name).read_bytes() for name in ("talk.wav", "talk.mxc", "back.wav"))
+    for source in (wav, BytesIO(wav), Path("talk.wav").open("rb")):  # noqa: SIM115
+        target = BytesIO()
+        assert encode_file(tiny_codec, source, target, codebooks=4) == made
+        assert target.getvalue() == mxc
+    for source in (mxc, BytesIO(mxc), Path("talk.mxc").open("rb")):  # noqa: SIM115
+        target = BytesIO()
+        assert decode_file(tiny_codec, source, target).sample_count == len(speech)
+        assert target.getvalue() == back
+        with pytest.raises(BitstreamError, match=r"the bytes: is not a .mxc file"):
+            decode_file(tiny_codec, wav, target)
+        assert target.getvalue() == back
+    tokens = read_mxc("talk.mxc", tiny_codec)
+    behind = BytesIO(b"123" + mxc)
+    behind.seek(3)
+    for source in (mxc, memoryview(mxc), BytesIO(mxc), behind):
+        assert read_mxc(source, tiny_codec) == tokens
+    target = BytesIO()
+    write_mxc(target, tokens, tiny_codec)
+    write_mxc("again.mxc", tokens, tiny_codec)
+    assert target.getvalue() == Path("again.mxc").read_bytes()
+    with pytest.raises(FileError, match="mode 'wb'"), open("text", "w") as text:
+        write_mxc(text, tokens, tiny_codec)
+    with pytest.raises(FileError, match="is the input itself"), open("talk.wav", "r+b") as both:
+        encode_file(tiny_codec, "talk.wav", both)
+    assert Path("talk.wav").read_bytes() == wav
+
+
+def test_what_is_lost_is_said_whatever_the_header_promises(talk, tiny_codec, tiny_model, capsys):
+    from mixcodec.cli.main import main
+
+    def said(data):
+        Path("bad.mxc").write_bytes(data)
+        assert main(["decode", "bad.mxc", "--lossy", "-o", "x.wav", "--model", str(tiny_model)]) == 0
+        first, second = capsys.readouterr().out.splitlines()
+        return first.split(", ")[0].split()[-2], second
+
+    encode_file(tiny_codec, "talk.wav", "talk.mxc", codebooks=4, packet_seconds=1.0)
+    data = Path("talk.mxc").read_bytes()
+    reader = MxcReader(BytesIO(data), "x")
+    header, packets = reader.header, data[reader.first : packets_of("talk.mxc")[2].position]
+
+    def begun(frames):
+        return replace(header, length=None if frames is None else (frames * 320 - 320, frames)).to_bytes()
+
+    assert said(data) == ("16.00", "lost: nothing")
+    assert said(begun(3001)) == ("60.00", "lost: 60.00 s (0.00 to 60.00 s)")
+    for few in (b"", packets):
+        seconds, line = said(begun(1 << 39) + few)
+        assert float(seconds) < 3
+        assert "10995116277" in line or "10995116275" in line
+        assert "s that the header promises and nothing bears out, which are not written" in line
+        seconds, line = said(begun(None) + few)
+        assert line == f"lost: what came after {seconds} s: the end of the file is missing, which says how long it is"

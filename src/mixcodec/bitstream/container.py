@@ -19,7 +19,7 @@ from mixcodec.entropy.adaptive import MAX_COUNT
 from mixcodec.entropy.coder import TOTAL
 from mixcodec.entropy.model import Codes
 from mixcodec.errors import BitstreamError, ModelError
-from mixcodec.files import PathLike, atomic_output, display_name, seekable_input
+from mixcodec.files import Source, Target, atomic_output, display_name, seekable_input
 from mixcodec.tokens import ABSENT, Tokens
 
 PACKET_FRAMES = 200
@@ -164,26 +164,26 @@ def bytes_to_tokens(data: bytes, name: str = "data", tables_for: TablesFor | Non
     return _read_tokens(MxcReader(BytesIO(data), name), tables_for)
 
 
-def write_mxc(path: PathLike, tokens: Tokens, tables: Tables | None = None, metadata: Mapping[str, str] | None = None) -> None:
-    """Write `tokens` as a `.mxc` file (``-`` is standard output); see `tokens_to_bytes`.
+def write_mxc(target: Target, tokens: Tokens, tables: Tables | None = None, metadata: Mapping[str, str] | None = None) -> None:
+    """Write `tokens` as a `.mxc` file to a path (``-`` is standard output) or an open binary file; see `tokens_to_bytes`.
 
     Raises:
         BitstreamError: the tokens break a limit of the format.
         FileError: the target cannot be written.
     """
     data = tokens_to_bytes(tokens, tables, metadata)
-    with atomic_output(path) as file:
+    with atomic_output(target) as file:
         file.write(data)
 
 
-def read_mxc(path: PathLike, tables_for: TablesFor | None = None) -> Tokens:
-    """Read a whole `.mxc` file (``-`` is standard input); see `bytes_to_tokens`.
+def read_mxc(source: Source, tables_for: TablesFor | None = None) -> Tokens:
+    """Read a whole `.mxc` file: a path (``-`` is standard input), its bytes, or an open binary file; see `bytes_to_tokens`.
 
     Raises:
         FileError, BitstreamError, ModelError: it cannot be opened, is not an intact `.mxc` file, or its model's tables lack.
     """
-    with seekable_input(path) as file:
-        return _read_tokens(MxcReader(file, display_name(path)), tables_for)
+    with seekable_input(source) as file:
+        return _read_tokens(MxcReader(file, display_name(source)), tables_for)
 
 
 def decoded_packets(reader: MxcReader, coding: EntropyModel, packets: Iterable[Packet]) -> Iterator[Codes]:

@@ -30,12 +30,12 @@ def encode(
         model: A shipped model (see mixcodec models) or a model folder.
         variant: Of the model's graphs, such as int8 (see mixcodec info MODEL). By default the plain ones.
     """
-    from mixcodec.cli.paths import target_beside
+    from mixcodec.cli.paths import summary_stream, target_beside
     from mixcodec.cli.progress import progress_bar
     from mixcodec.cli.table import codes_per_frame, key_values, real_kbps
     from mixcodec.runtime import encode_file, load
 
-    target = output or target_beside(input, ".mxc")
+    target = target_beside(input, ".mxc") if output is None else output
     with progress_bar("encoding") as progress:
         made = encode_file(
             load(model, variant=variant),
@@ -51,4 +51,5 @@ def encode(
         rate = real_kbps(made.file_bytes, made.seconds)
         if kbps is not None and made.file_bytes * 8 < 0.95 * kbps * 1000 * made.seconds:
             rate += f" (all codebooks take less than {kbps:g})"
-        print(f"{target}: {made.seconds:.2f} s, {codes_per_frame(made.header)} codebooks, {made.file_bytes} bytes, {rate}")
+        said = f"{target}: {made.seconds:.2f} s, {codes_per_frame(made.header)} codebooks, {made.file_bytes} bytes, {rate}"
+        print(said, file=summary_stream(target))

@@ -56,7 +56,8 @@ def eval(
     from mixcodec.evaluate.clips import find_clips
     from mixcodec.evaluate.measure import Conditions
     from mixcodec.evaluate.metrics import chosen_metrics
-    from mixcodec.evaluate.run import Plan, evaluate, write_outputs
+    from mixcodec.evaluate.run import OUTPUTS, Plan, evaluate, write_outputs
+    from mixcodec.files import check_distinct
 
     if jobs < 1 or (limit is not None and limit < 1):
         raise UsageError("--jobs and --limit are at least 1")
@@ -65,6 +66,8 @@ def eval(
     clips = find_clips(data, listed, kind, split, limit)
     if not clips:
         raise DataError(f"{data}: no clip to evaluate")
+    for name in OUTPUTS:
+        check_distinct(out / name, listed, *(data / clip.name for clip in clips))
     conditions = Conditions(data, chosen_metrics(metrics, speech=kind != "music"), sample_rate, mono=not stereo)
     command = shlex.join(["mixcodec", *sys.argv[1:]])
     plan = Plan(tuple(clips), tuple(parse_points(codecs)), conditions, jobs, gates, command)

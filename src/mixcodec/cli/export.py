@@ -28,12 +28,13 @@ def export(
         data: Where the corpus of the recipe is. By default where it was in training.
         codes_of: A model with the same encoder and quantizer: its entropy tables are taken, and its files can be decoded.
     """
+    from mixcodec.files import check_outside
     from mixcodec.models import find_model
     from mixcodec.train.export import export_checkpoint
 
-    name = export_checkpoint(
-        checkpoint, folder, _text(quality), _text(notes), tables, data, find_model(codes_of) if codes_of else None
-    )
+    source = find_model(codes_of) if codes_of else None
+    check_outside(folder, quality, notes)
+    name = export_checkpoint(checkpoint, folder, _text(quality), _text(notes), tables, data, source)
     print(f"{name} is in {folder}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from mixcodec.models import DEFAULT_MODEL, PLAIN
 
@@ -32,24 +31,25 @@ def roundtrip(
     from mixcodec.cli.progress import progress_bar
     from mixcodec.cli.table import codes_per_frame, columns, real_kbps
     from mixcodec.errors import UsageError
+    from mixcodec.files import atomic_output, check_distinct, is_stream
     from mixcodec.runtime import decode_file, encode_file, load
     from mixcodec.runtime.mel import file_mel_distance
 
-    if "-" in (input, output):
-        raise UsageError("roundtrip works on files, not on standard input or output; use encode and decode for those")
-    wav = output or os.path.splitext(input)[0] + ".roundtrip.wav"
-    check_audio_target(wav)
+    wav = os.path.splitext(input)[0] + ".roundtrip.wav" if output is None else output
     mxc = os.path.splitext(wav)[0] + ".mxc"
+    if any(map(is_stream, (input, wav, mxc))):
+        raise UsageError("roundtrip works on files, not on standard input or output; use encode and decode for those")
+    check_audio_target(wav)
+    for target in (wav, mxc):
+        check_distinct(target, input)
+    check_distinct(mxc, wav)
     codec = load(model, variant=variant)
-    with progress_bar("encoding") as progress:
-        made = encode_file(codec, input, mxc, kbps, progress, codebooks=codebooks)
-    try:
+    with atomic_output(mxc) as coded, atomic_output(wav) as decoded:
+        with progress_bar("encoding") as progress:
+            made = encode_file(codec, input, coded, kbps, progress, codebooks=codebooks)
+        coded.seek(0)
         with progress_bar("decoding") as progress:
-            decode_file(codec, mxc, wav, progress)
-    except BaseException:
-        with suppress(OSError):
-            os.remove(mxc)
-        raise
+            decode_file(codec, coded, decoded, progress)
     distance = file_mel_distance(input, wav, codec.sample_rate)
     header = made.header
     pcm_bytes = 2 * made.sample_count * header.channels

@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import re
+import warnings
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,8 +29,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile as sf
 
-from mixcodec.errors import DataError, FileError
+from mixcodec.audio import AudioReader
+from mixcodec.contents import Contents
+from mixcodec.errors import AudioError, AudioWarning, DataError, FileError
 from mixcodec.files import atomic_output
+from mixcodec.formats import Damage, survey
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +42,7 @@ AUDIO_SUFFIXES = frozenset(
 )
 MANIFEST_NAME = "manifest.tsv"
 CACHE_MAGIC = "mixcodec-manifest-cache"
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -317,14 +321,40 @@ def _probe(root: Path, labelled: list[_Labelled], cache_dir: Path | None) -> tup
 
 
 def _header(path: Path) -> list[Any]:
-    """[frames, rate, channels] of an audio file, or [reason]."""
+    """[frames, rate, channels] of an audio file, or [reason].
+
+    A length that the file does not tell, or tells so that it can't be true, is measured: a flac that was written to a pipe would
+    else count as 2^63 frames, and outweigh all others.
+    """
     try:
-        info = sf.info(path)
+        sf.info(path)
     except (sf.SoundFileError, OSError, RuntimeError) as e:
-        return [f"not readable as audio ({getattr(e, 'error_string', None) or e})"]
-    if info.frames <= 0 or info.samplerate <= 0:
-        return ["holds no samples"]
-    return [info.frames, info.samplerate, info.channels]
+        reason = f"not readable as audio ({getattr(e, 'error_string', None) or e})"
+        if not _can_be_mended(path):
+            return [reason]
+    try:
+        with AudioReader(path, quick=True) as reader:
+            frames, rate, channels = reader.sample_count, reader.sample_rate, reader.channels
+            if not reader.sure:
+                with warnings.catch_warnings():  # they come again when the file is packed
+                    warnings.simplefilter("ignore", AudioWarning)
+                    frames = sum(block.shape[-1] for block in reader.blocks())
+        if not frames:
+            with AudioReader(path):  # empty, or damaged: then this says so
+                pass
+    except (AudioError, FileError) as e:
+        return [str(e).removeprefix(f"{path}: ")]
+    return [frames, rate, channels] if frames else ["holds no samples"]
+
+
+def _can_be_mended(path: Path) -> bool:
+    """Whether a file that libsndfile can't read is joined of several, or has a wrong size in its header."""
+    try:
+        with open(path, "rb") as file:
+            parts = survey(Contents(file, own=True), quick=True).parts
+    except (OSError, Damage):
+        return False
+    return len(parts) > 1 or any(part.patches for part in parts)
 
 
 def _load_cache(path: Path | None) -> dict[str, list[Any]]:

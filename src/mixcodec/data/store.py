@@ -18,6 +18,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import warnings
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -26,11 +27,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 import soxr
 
+from mixcodec.audio import AudioReader, NotFiniteError
 from mixcodec.data.manifest import Broken, Entry, Manifest, cache_output, unit_name
-from mixcodec.errors import DataError
+from mixcodec.errors import AudioWarning, DataError, MixcodecError
 
 log = logging.getLogger(__name__)
 
@@ -124,18 +125,20 @@ def open_store(
 def decode(path: Path, sample_rate: int) -> Samples:
     """(N,) mono int16 samples of an audio file at `sample_rate`, silence at both ends trimmed to 0.1 s.
 
-    Block by block, so an hour of stereo never stands in memory as floats. Raises ValueError where there is nothing to use."""
-    with sf.SoundFile(path) as f:
-        native = f.samplerate
+    Block by block, so an hour of stereo never stands in memory as floats. Raises ValueError where there is nothing to use,
+    AudioError or FileError where it can't be read, or sound is missing in the middle; where it is at the end, that is logged."""
+    with AudioReader(path) as reader, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", AudioWarning)
+        native = reader.sample_rate
         resampler = soxr.ResampleStream(native, sample_rate, 1, dtype="float32") if native != sample_rate else None
         parts = []
-        for block in f.blocks(BLOCK_SECONDS * native, dtype="float32", always_2d=True):
-            mono = np.ascontiguousarray(block.mean(axis=1))
-            if not np.isfinite(mono).all():
-                raise ValueError("holds NaN or infinite samples")
+        for block in reader.blocks(BLOCK_SECONDS * native):
+            mono = block if block.ndim == 1 else np.ascontiguousarray(block.mean(axis=0))
             parts.append(_quantize(resampler.resample_chunk(mono) if resampler else mono))
         if resampler:
             parts.append(_quantize(resampler.resample_chunk(np.zeros(0, np.float32), last=True)))
+    for warning in said:
+        log.warning("%s", warning.message)
     return _trim(np.concatenate(parts) if parts else np.zeros(0, np.int16), sample_rate)
 
 
@@ -162,8 +165,10 @@ def _decode_chunk(job: tuple[Path, list[str], int]) -> list[Samples | str]:
     for path in paths:
         try:
             out.append(decode(root / path, sample_rate))
-        except (sf.SoundFileError, OSError, RuntimeError) as e:
-            out.append(f"can't be decoded ({getattr(e, 'error_string', None) or e})")
+        except NotFiniteError:
+            out.append("holds NaN or infinite samples")
+        except (MixcodecError, OSError) as e:
+            out.append(f"can't be decoded ({str(e).removeprefix(f'{root / path}: ')})")
         except ValueError as e:
             out.append(str(e))
     return out

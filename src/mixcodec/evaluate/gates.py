@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from mixcodec.evaluate.baselines import Coder, parse_points
 from mixcodec.evaluate.clips import Clip, read_clip
 from mixcodec.evaluate.measure import Conditions, Judge, through
 from mixcodec.evaluate.metrics import METRICS, Metric, Scale
+from mixcodec.temporary import temporary_folder
 
 GATE_CLIPS = 2
 CANDIDATES = 10
@@ -56,9 +56,9 @@ def prove(clips: Sequence[Clip], conditions: Conditions) -> list[str]:
     used: list[str] = []
     reasons: list[str] = []
     for clip in clips:
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             try:
-                found = _try(clip, conditions, coders, Path(folder))
+                found = _try(clip, conditions, coders, folder)
             except UnusableError as error:
                 reasons.append(f"{clip.name}: {error}")
                 continue

@@ -20,8 +20,8 @@ from mixcodec.bitstream.packet import SEEK_STEP
 from mixcodec.bitstream.rescue import MAX_LOST_FRAMES, rescued_packets
 from mixcodec.bitstream.writer import Sink
 from mixcodec.entropy import EntropyModel, Tables
-from mixcodec.errors import BitstreamError, FileError, ModelError, RateError, TokensError
-from mixcodec.files import PathLike, atomic_output, display_name, same_file, seekable_input, temporary_file
+from mixcodec.errors import BitstreamError, ModelError, RateError, TokensError
+from mixcodec.files import Source, Target, atomic_output, check_distinct, display_name, seekable_input, temporary_file
 from mixcodec.models import shipped_models
 from mixcodec.runtime.codec import Codec, load
 from mixcodec.runtime.rate import RateControl, check_only_one, depth_for, depth_to_layout
@@ -59,9 +59,13 @@ class Decoded(MxcFile):
 
     Attributes:
         gaps: from which second to which sound was concealed, because packets were damaged or missing.
+        unwritten: seconds that the header promises beyond what there is, so many that they are not believed.
+        cut: the end is missing, and with it what says how long the signal was; there may have been more.
     """
 
     gaps: tuple[tuple[float, float], ...] = ()
+    unwritten: float = 0.0
+    cut: bool = False
 
 
 class CodeSpool:
@@ -107,8 +111,8 @@ class CodeSpool:
 
 def encode_file(
     codec: Codec,
-    source: PathLike,
-    target: PathLike,
+    source: Source,
+    target: Target,
     kbps: float | None = None,
     progress: Progress | None = None,
     *,
@@ -116,9 +120,10 @@ def encode_file(
     packet_seconds: float = PACKET_SECONDS,
     metadata: Mapping[str, str] | None = None,
 ) -> MxcFile:
-    """Encode an audio file into a `.mxc` file; ``-`` is standard input or output.
+    """Encode an audio file into a `.mxc` file.
 
     Args:
+        source, target: paths (``-`` is standard input or output), or open binary files; the source may be the bytes of a file.
         kbps: bitrate of the whole file, all channels together, after entropy coding; where even all codebooks, or one alone,
             cannot be made to cost that, the nearest. None codes with the model's usual number of codebooks.
         codebooks: so many codes of each frame instead, whatever they cost; 1 to the codec's number of codebooks.
@@ -130,7 +135,7 @@ def encode_file(
             reached, or the metadata not kept.
         UsageError: both `kbps` and `codebooks`, or an impossible `packet_seconds`.
     """
-    _check_distinct(source, target)
+    check_distinct(target, source)
     check_only_one(kbps, codebooks)
     with AudioReader(source) as reader:
         try:
@@ -256,16 +261,17 @@ def _samples(header: Header) -> int:
 
 def decode_file(
     codec: Codec | str | None,
-    source: PathLike,
-    target: PathLike,
+    source: Source,
+    target: Target,
     progress: Progress | None = None,
     *,
     lossy: bool = False,
     variant: str | None = None,
 ) -> Decoded:
-    """Decode a `.mxc` file into a wav file; ``-`` is standard input or output.
+    """Decode a `.mxc` file into a wav file.
 
     Args:
+        source, target: paths (``-`` is standard input or output), or open binary files; the source may be the bytes of a file.
         codec: the codec, the name or folder of its model, or None for the shipped model that the file names.
         lossy: decode what is whole of a damaged file, and conceal what is not. Otherwise such a file is an error.
         variant: of the graphs, where `codec` is no codec yet; see `load`.
@@ -274,7 +280,7 @@ def decode_file(
         FileError, BitstreamError, ModelError: the input is not intact or another model's, the model is not there, or
             the target cannot be written.
     """
-    _check_distinct(source, target)
+    check_distinct(target, source)
     check_audio_target(target)
     with seekable_input(source) as stream:
         reader = MxcReader(stream, display_name(source))
@@ -282,6 +288,7 @@ def decode_file(
         coding = checked_coding(codec, reader)
         header = reader.header
         sample_count, frames = _rescued_length(codec, reader) if lossy else reader.verify().length
+        promised = header.length[0] if header.length else None
         try:
             codec.check_frames(frames, sample_count, header.sample_rate)
         except TokensError as error:
@@ -305,7 +312,9 @@ def decode_file(
                     progress(at / codec.frame_rate, sample_count / header.sample_rate)
             writer.write(decoder.finish())
             writer.finish()
-    return Decoded(header, sample_count, reader.file_bytes, tuple(gaps))
+    unwritten = max(0, (promised or 0) - sample_count) / header.sample_rate
+    cut = promised is None and not reader.end_position
+    return Decoded(header, sample_count, reader.file_bytes, tuple(gaps), unwritten, cut)
 
 
 def _pieces(reader: MxcReader, coding: EntropyModel, frames: int, lossy: bool) -> Iterator[Codes | int]:
@@ -379,23 +388,26 @@ def checked_coding(codec: Codec, reader: MxcReader) -> EntropyModel:
         raise type(error)(f"{reader.name}: {error}") from None
 
 
-def read_mxc(path: PathLike, codec: Codec | None = None) -> Tokens:
-    """Read a whole `.mxc` file (``-`` is standard input).
+def read_mxc(source: Source, codec: Codec | None = None) -> Tokens:
+    """Read a whole `.mxc` file.
 
     Args:
+        source: its path (``-`` is standard input), its bytes, or an open binary file, which is read from where it stands to its
+            end and not closed.
         codec: the codec that made it; None looks for a shipped model of that name where its tables are needed.
 
     Raises:
         FileError, BitstreamError, ModelError: it cannot be opened, is not an intact `.mxc` file, or was coded with tables
             that are not there.
     """
-    return bitstream.read_mxc(path, lambda header: _tables(header.model, codec))
+    return bitstream.read_mxc(source, lambda header: _tables(header.model, codec))
 
 
-def write_mxc(path: PathLike, tokens: Tokens, codec: Codec | None = None, metadata: Mapping[str, str] | None = None) -> None:
-    """Write tokens as a `.mxc` file (``-`` is standard output).
+def write_mxc(target: Target, tokens: Tokens, codec: Codec | None = None, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tokens as a `.mxc` file.
 
     Args:
+        target: its path (``-`` is standard output), or an open binary file, such as an io.BytesIO; it is not closed.
         codec: the codec that made them; None looks for a shipped model of that name. Its tables make the file smaller.
         metadata: UTF-8 keys and values to keep in the file.
 
@@ -406,15 +418,10 @@ def write_mxc(path: PathLike, tokens: Tokens, codec: Codec | None = None, metada
     if codec is None and tokens.model in shipped_models():
         shipped = load(tokens.model)
         codec = shipped if shipped.config.understands(tokens.fingerprint) else None
-    bitstream.write_mxc(path, tokens, codec.tables if codec else None, metadata)
+    bitstream.write_mxc(target, tokens, codec.tables if codec else None, metadata)
 
 
 def _tables(model: str, codec: Codec | None) -> Tables | None:
     if codec is None and model not in shipped_models():
         return None
     return (codec or load(model)).tables
-
-
-def _check_distinct(source: PathLike, target: PathLike) -> None:
-    if same_file(source, target):
-        raise FileError(f"{target}: is the input itself; choose another target with -o")

@@ -11,6 +11,7 @@ from mixcodec.data import Data, open_data
 from mixcodec.entropy import ENTROPY, Tables
 from mixcodec.entropy.tables import read_tables
 from mixcodec.errors import ConfigError, DataError
+from mixcodec.files import check_outside
 from mixcodec.losses.discriminators import DISCRIMINATORS
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.export import export_folder, half_precision
@@ -39,6 +40,7 @@ def export_checkpoint(
     learned the decoder alone without `codes_of`, and for other codes than those; DataError for a corpus that is not there,
     FileError for a folder that can't be written.
     """
+    check_outside(folder, checkpoint, data, codes_of)
     tensors, meta = load_checkpoint(checkpoint)
     recipe = recipe_from_dict(meta["recipe"])
     net = CodecNet(recipe.codec)

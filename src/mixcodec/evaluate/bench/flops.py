@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from mixcodec.runtime.codec import Codec
 from mixcodec.runtime.config import ModelConfig
 from mixcodec.runtime.session import GraphSession
+from mixcodec.temporary import temporary_folder
 
 Shape = Sequence[int]
 
@@ -36,16 +37,17 @@ class ProfiledSession(GraphSession):
     """A graph session that keeps the shapes of all that its graph computes."""
 
     def __init__(self, direction: str, config: ModelConfig, variant: str) -> None:
-        self._folder = tempfile.TemporaryDirectory()
+        self._stack = ExitStack()
+        self._folder = self._stack.enter_context(temporary_folder())
         super().__init__(direction, config, 1, variant)
 
     def _options(self) -> Any:
-        return profiling_options(Path(self._folder.name))
+        return profiling_options(self._folder)
 
     def count(self) -> tuple[int, list[str]]:
         """End the profile: operations since the beginning, and what could not be counted."""
         events = json.loads(Path(self._session.end_profiling()).read_text())
-        self._folder.cleanup()
+        self._stack.close()
         return profile_flops(events)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +31,7 @@ from mixcodec.evaluate.bench.table import markdown, number
 from mixcodec.evaluate.clips import find_clips
 from mixcodec.models import PLAIN
 from mixcodec.runtime import Codec, load
+from mixcodec.temporary import temporary_folder
 
 STREAM_SECONDS = 4.0
 Call = Callable[[], object]
@@ -127,8 +127,8 @@ def _streamed(codec: Codec, wave: Wave) -> tuple[Call, Call]:
 
 def cold_rows(model: str, variant: Codec, repeats: int) -> list[list[str]]:
     """CPU seconds of whole processes."""
-    with tempfile.TemporaryDirectory(prefix="mixcodec-bench-") as name:
-        source, coded, decoded = (Path(name) / file for file in ("voice.wav", "voice.mxc", "voice.decoded.wav"))
+    with temporary_folder() as folder:
+        source, coded, decoded = (folder / file for file in ("voice.wav", "voice.mxc", "voice.decoded.wav"))
         write_looped(source, synthetic_voice(variant.sample_rate), variant.sample_rate, 10.0)
         commands = {BASE_IMPORT: [sys.executable, "-c", BASE_IMPORT]}
         for direction, files in (("encode", (source, coded)), ("decode", (coded, decoded))):
