@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mixcodec.runtime.config import StateSpec
 
 PLOT_WIDTH = 60
 BARS = "▁▂▃▄▅▆▇█"
@@ -77,6 +83,10 @@ def _plot(bitrates: list[float]) -> list[str]:
     return [f"kbps by packet, {min(bitrates):.3f} to {max(bitrates):.3f}; a bar is {each}, the highest {top:.3f}:", bars]
 
 
+def _state_bytes(state: Mapping[str, StateSpec]) -> int:
+    return sum(math.prod(spec.shape) * (8 if spec.dtype == "int64" else 4) for spec in state.values())
+
+
 def _model_rows(name: str) -> list[tuple[str, object]]:
     from mixcodec.models import VARIANTS, variant_folders
     from mixcodec.runtime import load
@@ -86,6 +96,7 @@ def _model_rows(name: str) -> list[tuple[str, object]]:
     files = sorted(entry for entry in codec.config.folder.iterdir() if entry.is_file())
     low, high = codec.min_kbps(), codec.max_kbps()
     default = low * codec.config.default_codebooks
+    kept = [_state_bytes(state) for state in (codec.config.encoder_state, codec.config.decoder_state)]
     return [
         ("model", codec.name),
         ("fingerprint", codec.fingerprint),
@@ -95,6 +106,7 @@ def _model_rows(name: str) -> list[tuple[str, object]]:
         ("codes per frame", f"{codec.codebooks} of {codec.codebook_size}"),
         ("bitrates", f"{low:g} to {high:g} kbps per channel in steps of {low:g}, by default {default:g}"),
         ("delay", f"{(codec.hop + codec.delay) / codec.sample_rate * 1000:g} ms"),
+        ("state of a stream", f"encoder {kept[0]} bytes, decoder {kept[1]} bytes"),
         ("variants", ", ".join(variants)),
         *((variant, VARIANTS[variant]) for variant in variants if variant in VARIANTS),
         *((entry.name, f"{entry.stat().st_size} bytes") for entry in files),

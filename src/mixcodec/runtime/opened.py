@@ -23,9 +23,10 @@ from mixcodec.runtime.files import checked_coding
 if TYPE_CHECKING:
     from mixcodec.runtime.codec import Codec
 
-WARM_UP_FRAMES = 128
-"""So many frames before what is asked for are decoded along with it. A decoder that reaches back no further (that of speech-16k:
-24 frames of convolution and 100 of attention) gives what it would give after all of the file."""
+WARM_UP_FRAMES = 320
+"""So many frames before what is asked for are decoded along with it. A decoder that reaches back no further gives what it would
+give after all of the file. That of speech-16k reaches back 124 frames (24 of convolution, 100 of attention), and to where the
+voice set in after them: where it holds on for longer than the four seconds that are left, phases differ, not what is heard."""
 
 
 class SharedFile:

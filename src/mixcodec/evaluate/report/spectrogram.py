@@ -69,3 +69,32 @@ def palette() -> bytes:
 
     steps = sample_colorscale("Magma", list(np.linspace(0, 1, COLOURS)))
     return bytes(int(number) for step in steps for number in re.findall(r"\d+", step))
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m mixcodec.evaluate.report.spectrogram CLIP [CLIP ...]`: a PNG beside each, all on the first one's scale."""
+    import sys
+    from pathlib import Path
+
+    from mixcodec.audio import read_audio
+    from mixcodec.errors import MixcodecError
+    from mixcodec.files import atomic_output
+
+    loudest = 0.0
+    try:
+        for name in arguments:
+            wave, sample_rate = read_audio(name)
+            grid = power_grid(mono(wave), sample_rate, wave.shape[-1] / sample_rate, sample_rate / 2)
+            loudest = loudest or float(grid.max())
+            with atomic_output(Path(name).with_suffix(".png")) as file:
+                file.write(spectrogram_png(grid, loudest))
+    except MixcodecError as error:
+        print(f"mixcodec: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(main(sys.argv[1:]))
