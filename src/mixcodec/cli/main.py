@@ -104,11 +104,11 @@ def _dispatch(arguments: list[str]) -> int:
     name = arguments[0]
     if name not in COMMANDS:
         raise UsageError(_unknown(name))
+    with suppress(AttributeError):  # a file name may hold what the terminal's encoding cannot
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if name not in EXTRAS:
         # The runtime uses numpy for copying, not for algebra: a pool of BLAS threads would only cost start-up time.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        with suppress(AttributeError):  # a file name may hold what the terminal's encoding cannot
-            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         command = getattr(import_module(f"mixcodec.cli.{name}"), name)
         call = _plain(command, arguments[1:]) or _parse(command, name, arguments[1:])

@@ -26,11 +26,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 import soxr
 
-from mixcodec.data.manifest import Broken, Entry, Manifest, cache_output, unit_name
-from mixcodec.errors import DataError
+from mixcodec.audio import AudioReader
+from mixcodec.data.manifest import Broken, Entry, Manifest, cache_output, reason_of, unit_name, warn_left_out
+from mixcodec.errors import DataError, MixcodecError
+from mixcodec.folders import printable
 
 log = logging.getLogger(__name__)
 
@@ -116,23 +117,21 @@ def open_store(
         store = _load(stem, sample_rate)
         if store is None:
             raise DataError(f"{stem}.npy: changed while it was read; is the cache folder being cleaned?")
-    for b in store.broken:
-        log.warning("left out %s: %s", b.path, b.reason)
+    warn_left_out(store.broken)
     return store
 
 
 def decode(path: Path, sample_rate: int) -> Samples:
     """(N,) mono int16 samples of an audio file at `sample_rate`, silence at both ends trimmed to 0.1 s.
 
-    Block by block, so an hour of stereo never stands in memory as floats. Raises ValueError where there is nothing to use."""
-    with sf.SoundFile(path) as f:
-        native = f.samplerate
+    Block by block, so an hour of stereo never stands in memory as floats. Raises MixcodecError for a file that can't be read, and
+    ValueError where there is nothing to use."""
+    with AudioReader(path) as reader:
+        native = reader.sample_rate
         resampler = soxr.ResampleStream(native, sample_rate, 1, dtype="float32") if native != sample_rate else None
         parts = []
-        for block in f.blocks(BLOCK_SECONDS * native, dtype="float32", always_2d=True):
-            mono = np.ascontiguousarray(block.mean(axis=1))
-            if not np.isfinite(mono).all():
-                raise ValueError("holds NaN or infinite samples")
+        for block in reader.blocks(BLOCK_SECONDS * native):
+            mono = block if block.ndim == 1 else np.ascontiguousarray(block.mean(axis=0))
             parts.append(_quantize(resampler.resample_chunk(mono) if resampler else mono))
         if resampler:
             parts.append(_quantize(resampler.resample_chunk(np.zeros(0, np.float32), last=True)))
@@ -162,10 +161,8 @@ def _decode_chunk(job: tuple[Path, list[str], int]) -> list[Samples | str]:
     for path in paths:
         try:
             out.append(decode(root / path, sample_rate))
-        except (sf.SoundFileError, OSError, RuntimeError) as e:
-            out.append(f"can't be decoded ({getattr(e, 'error_string', None) or e})")
-        except ValueError as e:
-            out.append(str(e))
+        except (MixcodecError, OSError, RuntimeError, ValueError) as e:
+            out.append(reason_of(e, root / path))
     return out
 
 
@@ -202,7 +199,7 @@ def _pack(manifest: Manifest, sample_rate: int, stem: Path, processes: int, prog
                 offset += len(samples)
             advance()
         if not clips:
-            first = f"{broken[0].path} {broken[0].reason}"
+            first = f"{printable(broken[0].path)} {broken[0].reason}"
             raise DataError(f"{manifest.root}: none of {len(broken)} files can be used; the first: {first}")
         f.seek(0)
         if _write_header(f, offset) != start:

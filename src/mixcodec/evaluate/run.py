@@ -37,6 +37,7 @@ from mixcodec.evaluate.measure import Conditions, Measured, blank_row, clip_rows
 from mixcodec.evaluate.metrics import METRICS
 from mixcodec.evaluate.results import CodebookUse, Results, write_results
 from mixcodec.files import atomic_output
+from mixcodec.folders import printable
 
 if TYPE_CHECKING:
     from mixcodec.evaluate.report import Listening
@@ -128,8 +129,14 @@ def measured_delays(plan: Plan, clips: Sequence[Clip]) -> dict[str, int | None]:
 
 
 def _labelled(measured: Measured, clip: Clip) -> Measured:
-    """With the clip's labels as they are now: they may have changed since it was measured."""
-    row = dataclasses.replace(measured.row, speaker=clip.speaker, language=clip.language)
+    """With the clip's labels as they are now, which may have changed since it was measured, and all names as text."""
+    row = dataclasses.replace(
+        measured.row,
+        clip=printable(clip.name),
+        speaker=printable(clip.speaker),
+        language=printable(clip.language),
+        problems={what: printable(why) for what, why in measured.row.problems.items()},
+    )
     return dataclasses.replace(measured, row=row)
 
 
@@ -259,12 +266,12 @@ def about(plan: Plan, delays: dict[str, int | None], gates: Sequence[str]) -> di
     """What made the results, for whoever reads them later."""
     metrics = [METRICS.build(kind) for kind in plan.conditions.metrics]
     return {
-        "command": plan.command,
+        "command": printable(plan.command),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "data": str(plan.conditions.root),
+        "data": printable(plan.conditions.root),
         "sample_rate": plan.conditions.sample_rate,
         "mono": plan.conditions.mono,
-        "gates": list(gates) or ["not run"],
+        "gates": [printable(line) for line in gates] or ["not run"],
         "delays": delays,
         "codecs": {coder.point: coder.source for coder in plan.coders},
         "metrics": {scale.title: metric.source for metric in metrics for scale in metric.scales},
@@ -292,11 +299,11 @@ def listening(plan: Plan, results: Results, worst: dict[str, list[str]]) -> List
     conditions, rate = plan.conditions, plan.conditions.sample_rate
     wanted = {clip for clips in worst.values() for clip in clips}
     heard = Listening(worst=worst)
-    for clip in (clip for clip in plan.clips if clip.name in wanted):
+    for clip in (clip for clip in plan.clips if printable(clip.name) in wanted):
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "source.wav"
             reference = read_clip(conditions.root / clip.name, source, rate, conditions.mono)
-            excerpt = Excerpt(clip.name, reference, rate)
+            excerpt = Excerpt(printable(clip.name), reference, rate)
             for coder in plan.coders:
                 with suppress(Exception):  # it failed in the run too, and is listed there
                     wave = through(coder, source, Path(folder), rate)[1]
