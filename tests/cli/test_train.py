@@ -61,6 +61,7 @@ def test_variants_of_a_model_folder(recipe, tmp_path, capsys):
     model, apart, sound = str(tmp_path / "model"), tmp_path / "model-int8", str(tmp_path / "sound")
     assert main(["train", *recipe, "steps=2", "save_every=1"]) == 0
     assert main(["export", str(tmp_path / "run" / "last.safetensors"), model, "--no-tables"]) == 0
+    capsys.readouterr()
     fails(capsys, "variant", model, "int8")
     fails(capsys, "variant", model, "float32")
     fails(capsys, "variant", model, "int4", "--data", sound)

@@ -31,6 +31,7 @@ TINY = {
     "validate_every": 4,
     "save_every": 4,
     "accelerator": "cpu",
+    "precision": "bf16-mixed",
 }
 
 

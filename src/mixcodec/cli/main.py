@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 import signal
 import sys
 import threading
@@ -36,6 +37,10 @@ COMMANDS = {
 ALIASES = {"-o": "--output"}
 EXTRAS = {"train": "train", "export": "train", "variant": "train", "eval": "eval", "compare": "train,eval"}
 """Commands that need more than the runtime, and the extra that brings it."""
+
+CHANGEABLE = ("train", "compare")
+"""Commands that take changes of a recipe's fields."""
+CHANGE = re.compile(r"[A-Za-z_][\w.]*=")
 
 PLAIN = ("str", "str | None", "float | None")
 """The kinds of options that are read without tyro."""
@@ -163,10 +168,18 @@ def _parse(command: Callable[..., None], name: str, arguments: list[str]) -> Cal
     def bind(*positional: Any, **named: Any) -> Callable[[], None]:
         return functools.partial(command, *positional, **named)
 
+    words = [ALIASES.get(word, word) for word in arguments]
     try:
-        return parse(bind, f"mixcodec {name}", [ALIASES.get(word, word) for word in arguments])
+        return parse(bind, f"mixcodec {name}", _changes_first(words) if name in CHANGEABLE else words)
     except SystemExit:
         return None
+
+
+def _changes_first(words: list[str]) -> list[str]:
+    """The words with every field=value before the options, where alone the parser takes them; a value of an option stays."""
+    first = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+    moved = {p for p in range(first + 1, len(words)) if CHANGE.match(words[p]) and not words[p - 1].startswith("-")}
+    return words[:first] + [words[p] for p in sorted(moved)] + [words[p] for p in range(first, len(words)) if p not in moved]
 
 
 def _unknown(name: str) -> str:

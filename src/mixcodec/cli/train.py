@@ -9,17 +9,27 @@ import tyro
 def train(
     recipe: tyro.conf.Positional[Path],
     overrides: tyro.conf.Positional[tuple[str, ...]] = (),
-    initial: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None,
+    initial: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None,
+    hours: Annotated[float | None, tyro.conf.arg(metavar="HOURS")] = None,
 ) -> None:
     """Train the codec that a recipe describes, or go on where the run in its folder stopped.
 
+    For example: mixcodec train configs/starter.yaml data.root=recordings --hours 1
+
     Args:
-        recipe: YAML file such as configs/speech-16k.yaml.
+        recipe: YAML file such as configs/starter.yaml.
         overrides: Fields to change, as field=value or section.field=value.
-        initial: Begin with the weights of this checkpoint or model folder.
+        initial: Begin with the weights of this checkpoint, model folder or shipped model.
+        hours: Take as many steps as fit into so many hours, instead of the recipe's.
     """
     from mixcodec.train import Trainer, load_recipe
+    from mixcodec.train.changed import finished
 
-    trainer = Trainer(load_recipe(recipe, overrides), initial)
+    changes = [*overrides, *([f"hours={hours}"] if hours is not None else [])]
+    chosen = load_recipe(recipe, changes, initial=initial)
+    if told := finished(chosen):
+        print(told)
+        return
+    trainer = Trainer(chosen)
     trainer.run()
-    print(f"{trainer.step} steps; the newest state is {trainer.checkpoint}")
+    print(trainer.summary())

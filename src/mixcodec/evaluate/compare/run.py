@@ -34,6 +34,7 @@ from mixcodec.evaluate.run import end_with_parent
 from mixcodec.registry import nearest
 from mixcodec.train import Recipe
 from mixcodec.train.loop import revision
+from mixcodec.train.precision import settled
 
 PARTS: dict[str, Callable[[Plan], list[Variant]]] = {
     "quantizers": lambda plan: quantizer_variants(plan.recipe.codec, plan.kinds),
@@ -109,6 +110,7 @@ def compare(plan: Plan, out: Path, tell: Tell = lambda _: None) -> Comparison:
         told = f"codebooks_from is {plan.recipe.codebooks_from}, but the codebooks need steps: the recipe has {plan.recipe.steps}"
         raise ConfigError(told)
     deadline = time.monotonic() + 60 * plan.minutes
+    plan = dataclasses.replace(plan, recipe=settled(plan.recipe), others=tuple(map(settled, plan.others)))
     variants = PARTS[plan.part](plan)
     data = open_data(plan.recipe.data)
     plan.clips.waves(data)  # a clip that cannot be read is told at once
