@@ -15,6 +15,7 @@ def export(
     notes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     tables: bool = True,
     data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
+    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE"), tyro.conf.UseAppendAction] = (),
 ) -> None:
     """Write the averaged weights of a training checkpoint as a model folder that runs without torch.
 
@@ -25,9 +26,12 @@ def export(
         notes: Markdown on data, licences and limits, put into the card.
         tables: Learn entropy tables from the corpus: files become a tenth smaller or more, and the export takes minutes longer.
         data: Where the corpus of the recipe is. By default where it was in training.
+        imports: Python file, or name of a module, that registers parts of your own; may be given several times.
     """
+    from mixcodec.outside import import_parts
     from mixcodec.train.export import export_checkpoint
 
+    import_parts(imports)
     name = export_checkpoint(checkpoint, folder, _text(quality), _text(notes), tables, data)
     print(f"{name} is in {folder}")
 

@@ -12,6 +12,7 @@ def variant(
     out: tyro.conf.Positional[Path | None] = None,
     data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
     time: bool = True,
+    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE"), tyro.conf.UseAppendAction] = (),
 ) -> None:
     """Make a variant of a model's two graphs, with the same fingerprint: what one encodes any other decodes.
 
@@ -23,11 +24,14 @@ def variant(
             behind. By default the graphs are added to the model folder.
         data: Folder of recordings like those that the model was trained on, on which int8 finds the ranges of its numbers.
         time: Time the variant beside the plain graphs, and say what it gains on this machine.
+        imports: Python file, or name of a module, that registers parts of your own; may be given several times.
     """
     from mixcodec.models import find_model
+    from mixcodec.outside import import_parts
     from mixcodec.runtime.speed import told, variant_gain
     from mixcodec.train.variant import make_variant
 
+    import_parts(imports)
     model = find_model(folder)
     place = make_variant(model, kind, out, data)
     print(f"{kind} of {folder} is in {place}")

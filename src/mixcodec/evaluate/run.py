@@ -38,6 +38,7 @@ from mixcodec.evaluate.metrics import METRICS
 from mixcodec.evaluate.results import CodebookUse, Results, write_results
 from mixcodec.files import atomic_output
 from mixcodec.folders import printable
+from mixcodec.outside import discover
 
 if TYPE_CHECKING:
     from mixcodec.evaluate.report import Listening
@@ -213,7 +214,7 @@ def _pooled(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Clip, list[Measu
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     workers = max(1, min(jobs, len(tasks) or 1))
-    with concurrent.futures.ProcessPoolExecutor(workers, context, end_with_parent, (os.getpid(),)) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, context, begin_work, (os.getpid(),)) as pool:
         futures = {pool.submit(_measure_task, task): task[0] for task in tasks}
         try:
             for future in concurrent.futures.as_completed(futures):
@@ -223,6 +224,12 @@ def _pooled(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Clip, list[Measu
                 process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def begin_work(parent: int) -> None:
+    """Of a worker: it ends with its parent, and has the parts from outside before it is given any."""
+    end_with_parent(parent)
+    discover()
 
 
 def end_with_parent(parent: int) -> None:

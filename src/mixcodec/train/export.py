@@ -15,6 +15,7 @@ from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.export import export_folder, half_precision
 from mixcodec.nn.quantizers import Residual
 from mixcodec.nn.state import inside
+from mixcodec.outside import check_used
 from mixcodec.train.checkpoint import load_checkpoint
 from mixcodec.train.recipe import Recipe, recipe_from_dict
 from mixcodec.train.tables import HOURS, corpus_tables
@@ -30,6 +31,7 @@ def export_checkpoint(
     that is not there, FileError for a folder that can't be written.
     """
     tensors, meta = load_checkpoint(checkpoint)
+    check_used(meta.get("parts", {}), checkpoint)
     recipe = recipe_from_dict(meta["recipe"])
     net = CodecNet(recipe.codec)
     net.load_state_dict(inside("ema", tensors))
@@ -43,7 +45,7 @@ def export_checkpoint(
         "revision": meta["revision"],
         "data_manifest": meta["manifest"],
         "recipe": _shared(meta),
-        **({"changes": meta["changes"]} if meta.get("changes") else {}),
+        **{name: meta[name] for name in ("changes", "parts") if meta.get(name)},
     }
     learned = None
     if tables:

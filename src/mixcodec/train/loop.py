@@ -35,6 +35,7 @@ from mixcodec.losses.recognition import WIDTH as TEACHER_WIDTH
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.processes import mean_over_processes
 from mixcodec.nn.state import inside, scoped
+from mixcodec.outside import check_used, used_in
 from mixcodec.train.budget import Budget
 from mixcodec.train.changed import check_audio, kept_changes, resumed
 from mixcodec.train.checkpoint import load_checkpoint, load_meta, optimizer_tensors, restore_optimizer, save_checkpoint
@@ -79,6 +80,8 @@ class Trainer:
         self.recipe, self.folder, self.revision = recipe, recipe.folder, revision()
         meta = load_meta(self.checkpoint) if self.checkpoint.exists() else None
         changes = resumed(recipe, meta) if meta else None
+        if meta:
+            check_used(meta.get("parts", {}), self.checkpoint)
         self.precision = decide(recipe, kept=str(meta.get("precision") or meta["recipe"]["precision"]) if meta else None)
         self.budget = Budget.resumed(recipe, meta) if meta else Budget(recipe)
         self.changes: list[dict[str, Any]] = kept_changes(meta, changes) if meta and changes else []
@@ -227,6 +230,7 @@ class Trainer:
             "precision": self.precision.name,
             "plan": self.budget.legs,
             "changes": self.changes,
+            "parts": used_in([self.recipe.codec, self.recipe.adversary.discriminator]),
             "history": self.history,
             "manifest": self.data.manifest_hash,
             "revision": self.revision,

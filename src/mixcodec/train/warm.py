@@ -16,6 +16,7 @@ from mixcodec.models import find_model, shipped_models
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.state import inside, outside
 from mixcodec.nn.transforms import TRANSFORMS, Stft
+from mixcodec.outside import check_used
 from mixcodec.train.checkpoint import folder_tensors, load_checkpoint, load_meta
 
 log = logging.getLogger(__name__)
@@ -56,9 +57,12 @@ def brings_discriminators(path: Path) -> bool:
 def initial_recipe(path: Path) -> dict[str, Any]:
     """The recipe of a checkpoint or of a model folder as far as it is known, its codec among it, without the weights."""
     if not path.is_dir():
-        return dict(load_meta(path)["recipe"])
+        meta = load_meta(path)
+        check_used(meta.get("parts", {}), path)
+        return dict(meta["recipe"])
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        check_used(config.get("parts", {}), path)
         return config.get("recipe", {}) | {"codec": config["codec"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as a model folder ({type(error).__name__}: {error})") from None

@@ -30,7 +30,7 @@ from mixcodec.evaluate.compare.trial import CHECKPOINT, Task, failed, run_trial,
 from mixcodec.evaluate.compare.variants import Variant
 from mixcodec.evaluate.extras import need_package
 from mixcodec.evaluate.metrics import METRICS as ALL_METRICS
-from mixcodec.evaluate.run import end_with_parent
+from mixcodec.evaluate.run import begin_work
 from mixcodec.registry import nearest
 from mixcodec.train import Recipe
 from mixcodec.train.loop import revision
@@ -221,7 +221,7 @@ def _pooled(tasks: dict[str, Task], jobs: int, deadline: float, left: dict[str, 
     left |= tasks
     waiting = list(tasks)
     running: dict[concurrent.futures.Future[Row], str] = {}
-    with concurrent.futures.ProcessPoolExecutor(max(1, min(jobs, len(tasks))), context, end_with_parent, (os.getpid(),)) as pool:
+    with concurrent.futures.ProcessPoolExecutor(max(1, min(jobs, len(tasks))), context, begin_work, (os.getpid(),)) as pool:
         try:
             while waiting or running:
                 while waiting and len(running) < jobs and time.monotonic() < deadline:

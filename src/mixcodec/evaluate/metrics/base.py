@@ -88,4 +88,4 @@ def finite(value: float, what: str) -> float:
     return value
 
 
-METRICS: Registry[Metric] = Registry("metric")
+METRICS: Registry[Metric] = Registry("metric", outside=True)
