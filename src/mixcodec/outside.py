@@ -46,7 +46,7 @@ def import_parts(names: Iterable[str]) -> None:
         known = os.path.realpath(path) if name.endswith(".py") or os.sep in name or os.path.isfile(path) else name
         if known not in _loaded:
             _import(name, known)
-        told = [one for one in os.environ.get(VARIABLE, "").split(os.pathsep) if one]
+        told = [known if one == name else one for one in os.environ.get(VARIABLE, "").split(os.pathsep) if one]
         os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*told, known]))
 
 
