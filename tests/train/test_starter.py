@@ -132,7 +132,7 @@ def test_hours_instead_of_steps(words, tmp_path, capfd):
 
 def test_a_run_that_gains_nothing_says_so(words, tmp_path, capfd):
     assert main(["train", *words, "lr=10", "warmup=0", "ema=0"]) == 0
-    assert "step 0 (the weights that it began with: nothing was gained)" in capfd.readouterr().out
+    assert "step 0, the weights that it began with: nothing was gained (score " in capfd.readouterr().out
     best, _ = load_checkpoint(tmp_path / "my-codec" / "best.safetensors")
     last, _ = load_checkpoint(tmp_path / "my-codec" / "last.safetensors")
     assert not torch.equal(best["ema.encoder.enter.weight"], last["ema.encoder.enter.weight"])

@@ -36,4 +36,5 @@ def train(
         return
     trainer = Trainer(chosen)
     trainer.run()
-    print(trainer.summary())
+    if not trainer.fabric.global_rank:  # one of several processes speaks for all
+        print(trainer.summary())

@@ -156,7 +156,7 @@ class Trainer:
         if best:
             first, name = self.history[0], self.folder / "best.safetensors"
             told = f"score {best['score']:.3g}, {first['score']:.3g} at step {first['step']}"
-            untouched = " (the weights that it began with: nothing was gained)" if best["step"] == 0 else ""
+            untouched = ", the weights that it began with: nothing was gained" if best["step"] == 0 else ""
             lines.append(f"best by validation is step {best['step']}{untouched} ({told}): {name}")
         return "\n".join(lines)
 

@@ -94,7 +94,7 @@ def test_another_codebook_does_not_raise_the_error_on_what_the_codebooks_were_fi
 @every
 def test_what_should_not_learn_does_not(name):
     quantizer = build(name, started=False)
-    quantized = quantizer(features(2000).view(10, 200, CHANNELS))
+    quantized = quantizer(features(2000).view(10, 200, CHANNELS).requires_grad_())
     (quantized.vectors.square().mean() + quantized.loss).backward()
     frozen = {k: v.clone() for k, v in quantizer.state_dict().items() if k.rpartition(".")[2] in FROZEN}
     assert len(frozen) == sum(isinstance(part, SimVq | FrozenBank) for part in quantizer.modules())

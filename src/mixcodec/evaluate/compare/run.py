@@ -249,6 +249,8 @@ def checked(plan: Plan) -> Plan:
         raise UsageError(f"--minutes is {plan.minutes:g}, but must not be negative")
     if not plan.seeds or min(plan.seeds) < 0 or len(set(plan.seeds)) < len(plan.seeds):
         raise UsageError("--seeds are whole numbers from 0 up, each once")
+    if any(recipe.hours for recipe in (plan.recipe, *plan.others)):
+        raise UsageError("hours has no meaning in a comparison, in which all take the same steps: leave it out, give --steps")
     if plan.clips.count < 1 or not 0.5 <= plan.clips.seconds <= 60:
         raise UsageError("--clips is at least 1, and --clip-seconds from 0.5 to 60")
     return plan
