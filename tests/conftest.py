@@ -6,14 +6,24 @@ its padding or its carried state is seen. With waves on a grid of 1/256 all its 
 """
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some tests import onnxruntime before anything of mixcodec
+
 HOP, RATE, K, SIZE = 320, 16000, 8, 1024
 FINGERPRINT = "00112233445566778899aabbccddeeff"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        if absent := [program for program in mark.args if not shutil.which(program)]:
+            pytest.skip(f"needs {', '.join(absent)}")
 
 
 def _window() -> np.ndarray:

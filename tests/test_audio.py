@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixcodec.audio import AudioReader, Resampler, read_audio, resample, resampled_count, wav_header, write_audio
-from mixcodec.errors import AudioError, FileError
+from mixcodec.errors import AudioError, AudioWarning, FileError, MixcodecWarning
 
 RATES = [8000, 11025, 16000, 22050, 44100, 48000]
 
@@ -34,9 +35,135 @@ def test_wav_there_and_back(tmp_path, shape):
 
 
 def test_clipping_does_not_wrap(tmp_path):
-    write_audio(tmp_path / "x.wav", np.float32([1.0, 1.5, 100.0, -1.0, -7.0]), 16000)
+    with pytest.warns(MixcodecWarning):
+        write_audio(tmp_path / "x.wav", np.float32([1.0, 1.5, 100.0, -1.0, -7.0]), 16000)
     samples, _ = soundfile.read(tmp_path / "x.wav", dtype="int16")
     assert samples.tolist() == [32767, 32767, 32767, -32768, -32768]
+
+
+def test_integers_called_floats_are_refused(tmp_path):
+    """Coded as they are, they would be noise at full scale."""
+    wave = np.round(noise(1000) * 32767)
+    for subtype in ("FLOAT", "DOUBLE"):
+        soundfile.write(tmp_path / "x.wav", wave, 16000, subtype=subtype)
+        with pytest.raises(AudioError, match="full scale is -1 to 1"):
+            read_audio(tmp_path / "x.wav")
+
+
+@pytest.mark.parametrize("form", ["wav", "aiff", "au", "caf", "w64"])
+def test_overs_of_float_files_are_clipped_and_said(tmp_path, form):
+    wave = np.float32([[0.5, 1.0, 1.5, -3.0, -1.0], [0, 0, 0, 2.0, 0]])
+    soundfile.write(tmp_path / f"x.{form}", wave.T, 16000, subtype="FLOAT")
+    with pytest.warns(AudioWarning, match="3 of 10 samples were beyond full scale and are clipped"):
+        again, _ = read_audio(tmp_path / f"x.{form}")
+    assert np.array_equal(again, np.clip(wave, -1, 1))
+
+
+def test_overshoot_of_a_lossy_decoder_is_left_alone(tmp_path):
+    square = np.sign(np.sin(np.arange(16000) / 20)).astype(np.float32)
+    soundfile.write(tmp_path / "x.ogg", square, 16000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        wave, _ = read_audio(tmp_path / "x.ogg")
+    assert 1 < np.abs(wave).max() < 2
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_full_scale_is_no_over(tmp_path, subtype):
+    soundfile.write(tmp_path / "x.wav", np.float32([1, -1, 0]), 16000, subtype=subtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_audio(tmp_path / "x.wav")
+
+
+class OneWay:
+    """A stream as that of a socket: no seeking, and as many bytes at a time as it likes."""
+
+    def __init__(self, data=b""):
+        self._file = io.BytesIO(data)
+        self.taken = b""
+
+    def read(self, count=-1):
+        return self._file.read(min(count, 1000) if count > 0 else count)
+
+    def write(self, data):
+        self.taken += bytes(data[:700])
+        return len(data[:700])
+
+
+@pytest.mark.parametrize("form", ["wav", "flac", "ogg", "mp3"])
+def test_reading_from_bytes_and_open_files(tmp_path, form):
+    path = tmp_path / f"x.{form}"
+    soundfile.write(path, 0.5 * np.sin(np.arange(30000) / 20), 16000)
+    data, (wave, rate) = path.read_bytes(), read_audio(path)
+    for source in (data, bytearray(data), memoryview(data), io.BytesIO(data), OneWay(data), Path(path), path.open("rb", 0)):
+        again, same_rate = read_audio(source)
+        assert np.array_equal(again, wave)
+        assert same_rate == rate
+    with path.open("rb") as file:
+        assert np.array_equal(read_audio(file)[0], wave)
+        assert not file.closed
+    behind = io.BytesIO(b"another thing" + data)
+    behind.seek(13)
+    assert np.array_equal(read_audio(behind)[0], wave)
+
+
+@pytest.mark.parametrize("shape", [(30000,), (3, 20000)])
+def test_writing_to_open_files(tmp_path, shape):
+    wave = noise(*shape) / 2
+    write_audio(tmp_path / "x.wav", wave, 16000)
+    data = (tmp_path / "x.wav").read_bytes()
+    memory, stream = io.BytesIO(), OneWay()
+    memory.write(b"before")
+    write_audio(memory, wave, 16000)
+    assert memory.getvalue() == b"before" + data
+    write_audio(stream, wave, 16000)
+    assert stream.taken == data
+    with open(tmp_path / "y.wav", "wb") as file:
+        write_audio(file, wave, 16000)
+    assert (tmp_path / "y.wav").read_bytes() == data
+
+
+def test_what_is_no_binary_file(tmp_path):
+    (tmp_path / "x").write_text("x")
+    with open(tmp_path / "x") as text, pytest.raises(FileError, match="mode 'rb'"):
+        read_audio(text)
+    with open(tmp_path / "x", "w") as text, pytest.raises(FileError, match="mode 'wb'"):
+        write_audio(text, noise(3), 16000)
+    for wrong in (io.StringIO("x"), 3, None, object()):
+        with pytest.raises(FileError):
+            read_audio(wrong)
+        with pytest.raises(FileError):
+            write_audio(wrong, noise(3), 16000)
+    closed = io.BytesIO(b"x")
+    closed.close()
+    with pytest.raises(FileError, match="closed"):
+        read_audio(closed)
+    with pytest.raises(AudioError, match="the bytes: is empty"):
+        read_audio(b"")
+    with pytest.raises(AudioError, match="the bytes: is not audio"):
+        read_audio(b"this is not audio at all" * 9)
+
+
+def test_a_file_that_cannot_be_read_on_is_told(tmp_path):
+    """libsndfile calls Python for the bytes, and would take an error there for the end of the file."""
+    wave = noise(400_000) / 2
+    soundfile.write(tmp_path / "x.wav", wave, 16000)
+    data = (tmp_path / "x.wav").read_bytes()
+
+    class Failing(io.BytesIO):
+        def __init__(self, failure):
+            super().__init__(data)
+            self.failure = failure
+
+        def read(self, count=-1):
+            if self.tell() > 300_000:
+                raise self.failure
+            return super().read(count)
+
+    for failure, expected in ((OSError(5, "Input/output error"), AudioError), (KeyboardInterrupt(), KeyboardInterrupt)):
+        with pytest.raises(expected):
+            read_audio(Failing(failure))
 
 
 def test_huge_wavs_are_rf64():

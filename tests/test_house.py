@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import mixcodec
+from mixcodec.judges.distillmos import INSTALL
 from mixcodec.models import variants_in
 
 ROOT = Path(__file__).parent.parent
@@ -96,6 +97,15 @@ def test_constraints_pin_every_direct_dependency():
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[a-z0-9-]+==[\w.]+", line) for line in lines)
     assert names <= {line.split("==")[0] for line in lines}
+
+
+def test_what_no_extra_can_bring_is_pinned_and_installed_by_ci_and_told_by_the_guide():
+    pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    command, packages = INSTALL.split("--no-deps ")
+    assert command == "pip install "
+    assert set(packages.split()) <= pinned
+    assert f".venv/bin/pip install -c constraints.txt --no-deps {packages}" in (ROOT / ".ci" / "run").read_text()
+    assert f"\n{INSTALL}\n" in (ROOT / "docs" / "evaluation.md").read_text()
 
 
 def test_no_file_names_a_place_on_somebodys_machine():

@@ -172,5 +172,7 @@ def test_the_guide_of_evaluation_names_every_metric_and_every_codec():
     metrics = re.findall(r"^\| `(\w+)` \| .* \| `(eval[\w-]*)` \|$", guide, re.MULTILINE)
     assert [kind for kind, _ in metrics][: len(DEFAULT)] == list(DEFAULT)
     assert dict(metrics) == {kind: METRICS.build(kind).extra for kind in METRICS.kinds()}
+    followed = re.findall(r"^\| `(\w+)` \| [^|]* † \|", guide, re.MULTILINE)
+    assert followed == [kind for kind, _ in metrics if METRICS.build(kind).scales[0].followed]
     codecs = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| .* \| .* \|$", guide, re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", " ".join(codecs))) >= set(CODERS.kinds())

@@ -3,7 +3,7 @@
 >>> import mixcodec
 >>> wave, sample_rate = mixcodec.read_audio("talk.wav")     # doctest: +SKIP
 >>> codec = mixcodec.load("speech-16k")                     # doctest: +SKIP
->>> tokens = codec.wave_to_tokens(wave, sample_rate, kbps=3.0)  # doctest: +SKIP
+>>> tokens = codec.wave_to_tokens(wave, sample_rate, codebooks=6)  # doctest: +SKIP
 >>> again = codec.tokens_to_wave(tokens)                    # doctest: +SKIP
 
 The names below are imported on first use, so that ``import mixcodec`` (and with it every cold command line)
@@ -12,6 +12,7 @@ costs next to nothing.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from mixcodec.errors import MixcodecError
     from mixcodec.runtime import Codec, load, read_mxc, write_mxc
     from mixcodec.tokens import Tokens
+
+# onnxruntime reports its usage to its makers unless this is set before it is imported, here or by a process that this one starts.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixcodec.arrays import as_array, integer, shown, whole
 from mixcodec.errors import FileError, MixcodecError, TokensError
 from mixcodec.files import atomic_output
 
@@ -43,12 +44,13 @@ class CodeBpe:
     """
 
     def __init__(self, codebooks: int, codebook_size: int, merges: Sequence[tuple[int, int]] = ()) -> None:
-        if codebooks < 1 or codebook_size < 1 or codebooks * codebook_size > MOST_SYMBOLS:
-            told = f"{codebooks} codebooks of {codebook_size} codes"
+        books, size = integer(codebooks), integer(codebook_size)
+        if books is None or size is None or books < 1 or size < 1 or books * size > MOST_SYMBOLS:
+            told = f"{shown(codebooks)} codebooks of {shown(codebook_size)} codes"
             raise TokensError(f"{told}: there must be at least one of each, and at most {MOST_SYMBOLS} in all")
-        self.codebooks, self.codebook_size = codebooks, codebook_size
+        self.codebooks, self.codebook_size = books, size
         self.merges = tuple((int(a), int(b)) for a, b in merges)
-        self._symbols: list[tuple[int, ...]] = [(s,) for s in range(codebooks * codebook_size)]
+        self._symbols: list[tuple[int, ...]] = [(s,) for s in range(books * size)]
         number = {symbols: i for i, symbols in enumerate(self._symbols)}
         for a, b in self.merges:
             if not (0 <= a < len(self._symbols) and 0 <= b < len(self._symbols)):
@@ -69,7 +71,8 @@ class CodeBpe:
 
         Raises TokensError for codes out of range or of unlike K, and MixcodecError where the package tokenizers is missing.
         """
-        arrays = [np.asarray(codes) for codes in streams]
+        vocabulary, seldom = (whole(n, "vocabulary and seldom", 0, 1 << 31, TokensError) for n in (vocabulary, seldom))
+        arrays = [as_array(codes, "codes", TokensError) for codes in streams]
         if not arrays or any(a.ndim != 2 or a.shape[1] != arrays[0].shape[1] for a in arrays):
             raise TokensError("merges are learned from at least one stream of codes (T, K), all of one K")
         bpe = cls(arrays[0].shape[1], codebook_size)
@@ -92,15 +95,15 @@ class CodeBpe:
 
     def codes_to_tokens(self, codes: Codes) -> NDArray[np.int64]:
         """Tokens (n,) of codes (T, K). Raises TokensError for codes of another shape or out of range."""
-        symbols = self._flat(np.asarray(codes))
+        symbols = self._flat(as_array(codes, "codes", TokensError))
         if not len(symbols):
             return np.zeros(0, np.int64)
         return np.array(self._tokenizer.encode(_text(symbols)).ids, np.int64)
 
     def tokens_to_codes(self, tokens: Codes) -> NDArray[np.int64]:
         """Codes (T, K) of tokens (n,). Raises TokensError for tokens that are none, or that do not make whole frames."""
-        tokens = np.asarray(tokens)
-        if tokens.ndim != 1 or (tokens.size and not np.issubdtype(tokens.dtype, np.integer)):
+        tokens = as_array(tokens, "tokens", TokensError)
+        if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
             raise TokensError(f"tokens must be integers of shape (n,), not {tokens.dtype} {tokens.shape}")
         if tokens.size and not 0 <= tokens.min() <= tokens.max() < self.vocabulary:
             raise TokensError(f"tokens must be from 0 to {self.vocabulary - 1}, not {tokens.min()} to {tokens.max()}")
@@ -131,7 +134,7 @@ class CodeBpe:
             found = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise FileError(f"{path}: cannot be read ({error.strerror})") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise FileError(f"{path}: holds no merges of codes (it is no JSON)") from None
         if not isinstance(found, dict) or found.get("magic") != MAGIC:
             raise FileError(f"{path}: holds no merges of codes (its magic is not {MAGIC})")
@@ -147,7 +150,7 @@ class CodeBpe:
 
     def _flat(self, codes: Codes) -> NDArray[np.int64]:
         """Symbols (T * K,) of codes (T, K)."""
-        if codes.ndim != 2 or codes.shape[1] != self.codebooks or not np.issubdtype(codes.dtype, np.integer):
+        if codes.ndim != 2 or codes.shape[1] != self.codebooks or codes.dtype.kind not in "iu":
             raise TokensError(f"codes must be integers of shape (T, {self.codebooks}), not {codes.dtype} {codes.shape}")
         if codes.size and not 0 <= codes.min() <= codes.max() < self.codebook_size:
             raise TokensError(f"codes must be from 0 to {self.codebook_size - 1}, not {codes.min()} to {codes.max()}")

@@ -53,3 +53,18 @@ class PartError(MixcodecError):
 
 class DataError(MixcodecError):
     """A corpus that cannot be listed, packed or drawn from."""
+
+
+class NotCopyableError(MixcodecError, TypeError):
+    """An object in the middle of its work, which can be neither pickled nor copied."""
+
+
+class MixcodecWarning(UserWarning):
+    """Something that is done as asked, and is hardly what was meant."""
+
+
+class AudioWarning(MixcodecWarning):
+    """Sound that is not all read as its file declares it: some is missing, or there is more, or samples were clipped.
+
+    The command line prints it as one line on standard error; in the library `warnings` says it, and can turn it into an error.
+    """

@@ -25,7 +25,7 @@ from mixcodec.bitstream.container import packet_frames_for
 from mixcodec.bitstream.header import MAX_HEADER_BYTES, MAX_METADATA_BYTES, MAX_PACKET_CODES
 from mixcodec.bitstream.packet import NUMBERS, SEEK_STEP, packet_number, packet_to_bytes, parse_packet_start
 from mixcodec.bitstream.varint import Fields, varint
-from mixcodec.errors import BitstreamError, FileError, ModelError, NewerVersionError, TokensError
+from mixcodec.errors import BitstreamError, FileError, ModelError, NewerVersionError
 from mixcodec.tokens import Tokens
 
 FINGERPRINT = "00112233445566778899aabbccddeeff"
@@ -64,9 +64,20 @@ def test_tokens_with_fewer_codes_in_later_frames():
     codes[:, 6:, 3:] = -1
     tokens = some_tokens(codes=codes, sample_count=3200)
     assert bytes_to_tokens(tokens_to_bytes(tokens)) == tokens
-    for bad in (codes[:, ::-1].copy(), np.where(np.arange(4) >= np.arange(4, 0, -1).repeat([1, 2, 3, 4])[:, None], -1, codes)):
-        with pytest.raises(TokensError, match="packets cannot hold them"):
-            tokens_to_bytes(some_tokens(codes=bad, sample_count=3200))
+    uneven = np.where(np.arange(4) >= np.arange(4, 0, -1).repeat([1, 2, 3, 4])[:, None], -1, codes)
+    for odd, packet in ((codes[:, ::-1].copy(), 4), (uneven, 3)):
+        tokens = some_tokens(codes=odd, sample_count=3200)
+        assert parse_header(tokens_to_bytes(tokens))[0].packet_frames == packet
+        assert bytes_to_tokens(tokens_to_bytes(tokens)) == tokens
+
+
+@settings(max_examples=60, deadline=None)
+@given(counts=st.lists(st.integers(1, 3), max_size=20))
+def test_frames_of_any_number_of_codes(counts):
+    codes = np.where(np.arange(3) < np.array(counts, int).reshape(-1, 1), some_tokens(len(counts), 3).codes, -1)
+    tokens = some_tokens(codes=codes, sample_count=320 * len(counts))
+    back = bytes_to_tokens(tokens_to_bytes(tokens))
+    assert np.array_equal(back.codes, codes[:, : max(counts, default=3)])
 
 
 def test_the_coding_that_takes_the_fewest_bytes_is_chosen(samples):

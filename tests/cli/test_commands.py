@@ -32,10 +32,10 @@ def talk(tmp_path, grid_wave, monkeypatch):
 
 def test_encode_and_decode(talk, tiny_model, tiny_codec, capsys):
     before = (talk / "talk.wav").read_bytes()
-    assert main(["encode", "talk.wav", "--model", str(tiny_model), "--quality", "4"]) == 0
+    assert main(["encode", "talk.wav", "--model", str(tiny_model), "--codebooks", "4"]) == 0
     assert capsys.readouterr().out.startswith("talk.mxc: 0.91 s, 4 codebooks, ")
     wave, rate = read_audio("talk.wav")
-    tokens = tiny_codec.wave_to_tokens(wave, rate, kbps=4)
+    tokens = tiny_codec.wave_to_tokens(wave, rate, codebooks=4)
     assert read_mxc("talk.mxc") == tokens
     assert main(["decode", "talk.mxc", "--model", str(tiny_model)]) == 0
     assert "talk.decoded.wav: 0.91 s, 2 channels, 22050 Hz" in capsys.readouterr().out
@@ -46,6 +46,16 @@ def test_encode_and_decode(talk, tiny_model, tiny_codec, capsys):
     assert main(["decode", "talk.mxc", "-o", "other.wav", "--model", str(tiny_model)]) == 0
     assert (talk / "other.wav").read_bytes() == (talk / "talk.decoded.wav").read_bytes()
     assert sorted(entry.name for entry in talk.iterdir()) == ["other.wav", "talk.decoded.wav", "talk.mxc", "talk.wav"]
+
+
+def test_the_former_name_of_codebooks_is_understood(talk, tiny_model, capsys):
+    written = []
+    for words in (["--codebooks", "4"], ["--quality", "4"], ["--quality=4"], ["--codebooks=4"]):
+        assert main(["encode", "talk.wav", "--model", str(tiny_model), *words]) == 0
+        written.append((talk / "talk.mxc").read_bytes())
+    assert len(set(written)) == 1
+    assert main(["roundtrip", "talk.wav", "--model", str(tiny_model), "--quality", "4"]) == 0
+    assert "codebooks           4 of 8" in capsys.readouterr().out
 
 
 def test_a_bitrate_is_kept(talk, tiny_model, tiny_codec, grid_wave, capsys):

@@ -110,7 +110,7 @@ def test_the_cache_spares_headers_and_notices_changes(write: Write, tmp_path: Pa
     for name in "abc":
         write(f"{name}.wav", tone(440, 1.0))
     read: list[str] = []
-    monkeypatch.setattr(module, "AudioReader", lambda path: (read.append(path.name), AudioReader(path))[1])
+    monkeypatch.setattr(module, "AudioReader", lambda path, **options: (read.append(path.name), AudioReader(path, **options))[1])
     first = build_manifest(root, cache_dir=cache)
     assert read == ["a.wav", "b.wav", "c.wav"]
     assert build_manifest(root, cache_dir=cache) == first
@@ -243,14 +243,51 @@ def test_many_files_that_are_left_out_are_counted(write: Write, tmp_path: Path, 
     assert caplog.messages[-1].startswith("left out 11 more, the last: 29.wav: is empty")
 
 
-def test_a_length_that_the_header_does_not_know_or_lies_about_is_counted(write: Write, tmp_path: Path, monkeypatch) -> None:
-    write("a.wav", tone(440, 1.0))
-    for said in (0, (1 << 63) - 1):
+def with_total(path: Path, total: int) -> None:
+    """Lets a flac tell another number of samples."""
+    data = bytearray(path.read_bytes())
+    numbers = int.from_bytes(data[18:26], "big")
+    data[18:26] = (numbers >> 36 << 36 | total).to_bytes(8, "big")
+    path.write_bytes(data)
 
-        class Reader(AudioReader):
-            def __init__(self, path: Path, said: int = said) -> None:
-                super().__init__(path)
-                self.sample_count = said
 
-        monkeypatch.setattr(module, "AudioReader", Reader)
-        assert build_manifest(tmp_path / "corpus").seconds == 1.0
+@pytest.mark.parametrize("total", [0, 1000, 50_000, (1 << 36) - 1])
+def test_a_flac_does_not_count_as_what_it_is_not(write: Write, tmp_path: Path, total: int) -> None:
+    """Of unknown length (libsndfile: 2^63 - 1 samples) or of a false one: it would eat the split."""
+    for name in "abc":
+        write(f"{name}/{name}.flac", tone(440, 2.0))
+    with_total(tmp_path / "corpus/a/a.flac", total)
+    for cache in (None, tmp_path / "cache", tmp_path / "cache"):
+        manifest = build_manifest(tmp_path / "corpus", cache_dir=cache)
+        assert [e.frames for e in manifest.entries] == [2 * 16000] * 3
+        train, valid = split_by_speaker(manifest, fraction=0.4)
+        assert (len(train.entries), len(valid.entries)) == (2, 1)
+
+
+def test_headers_that_are_not_true_and_joined_files(write: Write, tmp_path: Path) -> None:
+    wav = write("good.wav", tone(440, 1.0)).read_bytes()
+    at = wav.index(b"data") + 4
+    written = {
+        "zero.wav": wav[:at] + bytes(4) + wav[at + 4 :],
+        "largest.wav": wav[:at] + b"\xff" * 4 + wav[at + 4 :],
+        "twice.wav": wav * 2,
+        "twice.ogg": write("good.ogg", tone(440, 1.0)).read_bytes() * 2,
+        "twice.mp3": write("good.mp3", tone(440, 1.0)).read_bytes() * 2,
+    }
+    for name, data in written.items():
+        (tmp_path / "corpus" / name).write_bytes(data)
+    manifest = build_manifest(tmp_path / "corpus")
+    assert {e.path: round(e.seconds, 1) for e in manifest.entries} == {
+        name: 2.0 if "twice" in name else 1.0 for name in [*written, "good.wav", "good.ogg", "good.mp3"]
+    }
+    assert not manifest.broken
+
+
+def test_a_cache_of_false_lengths_is_built_anew(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("a.flac", tone(440, 1.0))
+    with_total(tmp_path / "corpus/a.flac", 0)
+    monkeypatch.setattr("mixcodec.data.manifest.CACHE_VERSION", 1)
+    monkeypatch.setattr("mixcodec.data.manifest._header", lambda path: [(1 << 63) - 1, 16000, 1])
+    assert build_manifest(tmp_path / "corpus", cache_dir=tmp_path / "cache").entries[0].frames == (1 << 63) - 1
+    monkeypatch.undo()
+    assert build_manifest(tmp_path / "corpus", cache_dir=tmp_path / "cache").entries[0].frames == 16000

@@ -1,6 +1,5 @@
 """Real speech for the evaluation's tests, and a data folder made of it."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,6 @@ from mixcodec import read_audio, write_audio
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RATE = 16000
-
-
-def pytest_runtest_setup(item):
-    for mark in item.iter_markers("needs"):
-        if absent := [program for program in mark.args if not shutil.which(program)]:
-            pytest.skip(f"needs {', '.join(absent)}")
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,25 @@ def test_a_broken_metric_is_caught(data, broken, fault, message):
         proved(data, "mel", "broken")
 
 
+@pytest.mark.parametrize(("fault", "message"), [("likes noise", ""), ("offset", "gate identity"), ("blind", "gate noise")])
+def test_more_bits_need_not_bring_nearer_to_a_middle(data, broken, monkeypatch, fault, message):
+    """A change that is best at 0: a copy has none, noise brings one, and of 24 kbps it may be greater than of 6."""
+    monkeypatch.setattr(Broken, "scales", (Scale("broken", "broken", -np.inf, np.inf, False, middle=0.0),))
+    broken(fault)
+    if not message:
+        monkeypatch.setattr(Broken, "measure", lambda self, one, other, rate: {"broken": -_larger_for_less(one, other)})
+        assert len(proved(data, "mel", "broken")) == 3
+        return
+    with pytest.raises(GateError, match=message):
+        proved(data, "mel", "broken")
+
+
+def _larger_for_less(one, other):
+    """0 for equal waves, above that the larger the less they differ."""
+    distance = float(np.abs(one - other).mean())
+    return 1 / distance if distance else 0.0
+
+
 def test_a_broken_baseline_is_caught(data, monkeypatch):
     """Opus whose rates are mixed up."""
     monkeypatch.setattr(gates, "WORSE", "opus@24")

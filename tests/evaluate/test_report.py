@@ -1,7 +1,10 @@
 """The report: every number against numpy, every failure named, nothing from outside, no name that becomes markup."""
 
 import base64
+import copy
+import dataclasses
 import hashlib
+import html
 import io
 import itertools
 import json
@@ -13,14 +16,22 @@ import numpy as np
 import pytest
 import soundfile
 
-from mixcodec.evaluate.metrics.base import Scale
+from mixcodec.evaluate.metrics.base import FOLLOWED, Scale
 from mixcodec.evaluate.report import Excerpt, Listening, Take, choose_clips, summary_markdown, write_report
 from mixcodec.evaluate.report.figures import rate_figures, spread_figures
 from mixcodec.evaluate.report.findings import Findings
 from mixcodec.evaluate.report.markup import safe_json
 from mixcodec.evaluate.report.media import MOST_SECONDS, PCM_BUDGET, excerpt_seconds
 from mixcodec.evaluate.report.spectrogram import HEIGHT, power_grid
-from mixcodec.evaluate.report.tables import Mean, bd_table, breakdown_table, failure_table, nearest_table, pair_tables
+from mixcodec.evaluate.report.tables import (
+    Mean,
+    bd_table,
+    breakdown_table,
+    failure_table,
+    nearest_table,
+    pair_tables,
+    scale_column,
+)
 from mixcodec.evaluate.results import CodebookUse, Results, Row
 from mixcodec.evaluate.statistics import bd_rate
 
@@ -206,6 +217,51 @@ def test_differences_are_paired_over_shared_clips(results):
         ("4", "opus@6"),
         ("4", "codec2@3.2"),
     ]
+
+
+def test_figures_that_a_loss_follows_are_marked_and_explained(results):
+    """In every table that shows one, in Markdown and on the page; nothing else is."""
+    followed = dataclasses.replace(PESQ, followed=True)
+    marked = dataclasses.replace(results, scales=[followed, MEL])
+    tables = re.split(r"^## ", summary_markdown(marked), flags=re.MULTILINE)[1:]
+    shown = [
+        table for table in tables if re.search(r"^\|.*PESQ-WB †", table, re.MULTILINE) or "PESQ-WB †" in table.splitlines()[0]
+    ]
+    assert len(shown) >= 4
+    assert all(table.count(FOLLOWED) == 1 for table in shown)
+    assert not any(FOLLOWED in table for table in tables if table not in shown)
+    assert "mel distance †" not in summary_markdown(marked)
+    assert "†" not in summary_markdown(results)
+
+
+def test_the_page_marks_them_too(results, tmp_path):
+    marked = dataclasses.replace(results, scales=[dataclasses.replace(PESQ, followed=True), MEL])
+    write_report(tmp_path / "report.html", marked, make_listening(marked))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "PESQ-WB ↑" not in page
+    assert "PESQ-WB † ↑" in page
+    assert html.escape(FOLLOWED) in page
+    assert '"PESQ-WB"' not in page, "nor a plot without it"
+
+
+def test_a_change_that_is_best_at_zero(results):
+    """Its column says so; nearer is better, only where both lie on one side; and the clip furthest from 0 is the worst."""
+    change = Scale("change", "change", -9.0, 9.0, False, unit="dB", digits=1, middle=0.0)
+    ours = dataclasses.replace(results, scales=[change], rows=copy.deepcopy(results.rows))
+    levels = {"opus@6": -3.0, "opus@12": -1.0, "codec2@1.2": 2.0, "codec2@3.2": 0.0}
+    for i, row in enumerate(ours.rows):
+        row.scores = {"change": levels.get(row.point, 0.5) + 0.01 * (i % 8)}
+    assert scale_column(change).title == "change, dB → 0"
+    assert scale_column(change).hint == "nearer to 0 is better"
+    assert "dB → 0" in summary_markdown(ours)
+    cells = {row[0]: row[2] for row in pair_tables(Findings(ours))["opus@6"].rows}
+    assert cells["opus@12"].verdict == "better"
+    assert cells["codec2@1.2"].verdict == "", "on the other side: a difference, for better or worse who knows"
+    cells = {row[0]: row[2] for row in pair_tables(Findings(ours))["opus@12"].rows}
+    assert cells["opus@6"].verdict == "worse"
+    for point in ("opus@6", "codec2@1.2"):
+        values = {row.clip: abs(row.scores["change"]) for row in ours.rows if row.point == point and row.scores}
+        assert choose_clips(ours, 1)[point] == [max(values, key=values.get)]
 
 
 def test_bjontegaard_rates_are_of_the_shared_clips(results):

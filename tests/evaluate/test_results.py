@@ -5,7 +5,7 @@ import pytest
 
 from mixcodec.errors import DataError
 from mixcodec.evaluate.metrics import Scale
-from mixcodec.evaluate.results import CodebookUse, Results, Row, read_results, write_results
+from mixcodec.evaluate.results import METADATA_KEY, CodebookUse, Results, Row, read_results, write_results
 
 
 @pytest.fixture
@@ -24,6 +24,20 @@ def results():
 def test_round_trip(tmp_path, results):
     write_results(tmp_path / "r.parquet", results)
     assert read_results(tmp_path / "r.parquet") == results
+
+
+def test_results_of_before_the_marks_are_marked_as_today(tmp_path, results):
+    """A file whose scales say nothing of losses, as older versions wrote it."""
+    path = tmp_path / "r.parquet"
+    write_results(path, results)
+    table = pq.read_table(path)
+    about = json.loads(table.schema.metadata[METADATA_KEY])
+    for scale in about["scales"]:
+        for name in ("middle", "compares", "coarse", "followed"):
+            del scale[name]
+    pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(about).encode()}), path)
+    assert [scale.followed for scale in read_results(path).scales] == [True, True]
+    assert read_results(path).rows == results.rows
 
 
 def test_other_tools_read_it(tmp_path, results):

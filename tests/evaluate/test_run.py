@@ -1,6 +1,11 @@
 """Whole runs: nothing is dropped, a stopped run goes on, the same run gives the same numbers."""
 
+import concurrent.futures
+import multiprocessing
+import os
 import shutil
+import time
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -13,6 +18,7 @@ from mixcodec.evaluate.baselines.anchors import Identity
 from mixcodec.evaluate.clips import find_clips
 from mixcodec.evaluate.measure import Conditions
 from mixcodec.evaluate.run import Plan, evaluate
+from mixcodec.temporary import temporary_folder
 
 METRICS = ("stoi", "mel", "stft", "si_sdr", "lsd")
 
@@ -203,3 +209,24 @@ def test_stereo_is_scored_channel_by_channel(plan, tmp_path, speech):
     results = evaluate(plan("identity", "lowpass@2000", root=root, mono=False), tmp_path / "out")
     assert results.rows[0].scores["si_sdr"] == 100
     assert not results.rows[1].problems
+
+
+def linger(folder):
+    with temporary_folder(folder) as own:
+        (own / "x").touch()
+        time.sleep(60)
+
+
+def test_a_worker_that_is_ended_leaves_no_temporary_folder(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context, running.end_with_parent, (os.getpid(),)) as pool:
+        future = pool.submit(linger, tmp_path)
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".mixcodec-*/x")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        for process in list(pool._processes.values()):
+            process.terminate()
+        with pytest.raises(BrokenProcessPool):
+            future.result(20)
+    assert list(tmp_path.iterdir()) == []

@@ -21,8 +21,8 @@ def measured(clean, coded):
 def degraded(clean, rng):
     """The clip through the codec at four rates, with noise at two levels, and without its upper band."""
     codec = load("speech-16k")
-    for kbps in (0.5, 1.5, 3, 4):
-        yield codec.tokens_to_wave(codec.wave_to_tokens(clean, RATE, kbps))
+    for codebooks in (1, 3, 6, 8):
+        yield codec.tokens_to_wave(codec.wave_to_tokens(clean, RATE, codebooks=codebooks))
     for decibels in (15, 30):
         yield clean + (rng.standard_normal(len(clean)) * clean.std() * 10 ** (-decibels / 20)).astype(np.float32)
     yield resample(resample(clean, RATE, 7000), 7000, RATE)[: len(clean)]

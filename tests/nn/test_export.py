@@ -1,6 +1,9 @@
 """The exported folder against the network it came from, both behind the same interface."""
 
+import copy
 import json
+import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,8 @@ from safetensors.torch import load_file
 
 import mixcodec
 from mixcodec import load
+from mixcodec.entropy.learn import learn_tables
+from mixcodec.errors import ModelError
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.export import _halve_weights, export_folder, fingerprint, half_precision
 from mixcodec.nn.live import LiveCodec
@@ -41,13 +46,12 @@ def wave():
     )
 
 
-@pytest.mark.parametrize("kbps", [1.25, 2.5, 5.0])
+@pytest.mark.parametrize("codebooks", [1, 2, 4])
 @pytest.mark.parametrize("channels", [None, 2])
-def test_runtime_and_torch_give_the_same_codes_and_wave(net, folder, wave, kbps, channels):
+def test_runtime_and_torch_give_the_same_codes_and_wave(net, folder, wave, codebooks, channels):
     live, exported = LiveCodec(net), load(folder)
     wave = wave if channels is None else np.stack([wave, wave[::-1]])
-    kbps *= channels or 1
-    ours, theirs = live.wave_to_tokens(wave, 16000, kbps), exported.wave_to_tokens(wave, 16000, kbps)
+    ours, theirs = (codec.wave_to_tokens(wave, 16000, codebooks=codebooks) for codec in (live, exported))
     assert ours.codes.shape == theirs.codes.shape
     assert (ours.codes == theirs.codes).mean() >= 0.999
     assert np.abs(live.tokens_to_wave(theirs) - exported.tokens_to_wave(theirs)).max() < 1e-3
@@ -61,6 +65,35 @@ def test_they_agree_on_silence_and_on_any_level(net, folder, wave, level):
     assert (ours.codes == theirs.codes).mean() >= 0.99
     assert len(np.unique(theirs.codes[-50:, 0])) > 1, "the sound after the silence is coded"
     assert np.isfinite(exported.tokens_to_wave(theirs)).all()
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda live: pickle.loads(pickle.dumps(live))], ids=["copy", "deep", "pickle"]
+)
+def test_a_live_codec_and_its_streams_are_copied(net, wave, again):
+    live = LiveCodec(net)
+    tokens = live.wave_to_tokens(wave, 16000)
+    other = again(live)
+    assert other.fingerprint == live.fingerprint
+    assert other.wave_to_tokens(wave, 16000) == tokens
+    encoder = live.stream_encoder()
+    first = encoder.push(wave[:5000])
+    for stream in (again(encoder), encoder):
+        assert np.array_equal(np.concatenate([first, stream.push(wave[5000:]), stream.finish()]), tokens.codes)
+
+
+def test_the_graphs_and_the_config_name_their_weights(net, folder, wave, tmp_path):
+    """Graphs of another training of the same network fit in every other way."""
+    assert "tables" not in json.loads((folder / "config.json").read_text())
+    tables = learn_tables([load(folder).wave_to_tokens(wave, 16000, codebooks=4).codes], net.codebook_size)
+    export_folder(net, tmp_path / "same", "same", "# same\n", tables=tables)
+    assert load(tmp_path / "same").config.tables == f"{tables.fingerprint:08x}"
+    assert load(tmp_path / "same").tables.fingerprint == tables.fingerprint
+    other = CodecNet(net.config)
+    export_folder(other, tmp_path / "other", "other", "# other\n")
+    shutil.copy(tmp_path / "other" / "encoder.onnx", tmp_path / "same" / "encoder.onnx")
+    with pytest.raises(ModelError, match=f"encoder.onnx: is a graph of the model {fingerprint(other)}, not of same"):
+        load(tmp_path / "same").wave_to_tokens(wave, 16000)
 
 
 def test_the_folder_holds_the_weights_and_the_config_rebuilds_the_network(net, folder):

@@ -12,7 +12,7 @@ from mixcodec.audio import read_audio, write_audio
 from mixcodec.bitstream import Header, MxcReader, MxcWriter, coding_for
 from mixcodec.errors import BitstreamError, FileError, RateError, UsageError
 from mixcodec.runtime import decode_file, encode_file, load
-from mixcodec.runtime.files import read_mxc
+from mixcodec.runtime.files import read_mxc, write_mxc
 from mixcodec.runtime.opened import WARM_UP_FRAMES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -49,7 +49,7 @@ def test_a_bitrate_is_that_of_the_whole_file(talk, tiny_codec, kbps):
     assert made.file_bytes == Path("talk.mxc").stat().st_size
     assert made.file_bytes * 8 / 16 / 1000 == pytest.approx(kbps, rel=0.05)
     tokens = read_mxc("talk.mxc")
-    whole = tiny_codec.wave_to_tokens(read_audio("talk.wav")[0], 16000, 4.0).codes[:, : tokens.codebooks]
+    whole = tiny_codec.wave_to_tokens(read_audio("talk.wav")[0], 16000, codebooks=8).codes[:, : tokens.codebooks]
     assert np.array_equal(tokens.codes, np.where(tokens.codes < 0, -1, whole)), "they are the first codes of each frame"
 
 
@@ -60,7 +60,7 @@ def test_what_silence_leaves_is_spent_on_speech(tmp_path, monkeypatch, speech, s
     codec = load("speech-16k")
     parts = [np.resize(speech, 16000 * second) if second > 0 else np.zeros(-16000 * second, np.float32) for second in seconds]
     write_audio("talk.wav", np.concatenate(parts), 16000)
-    full, least = (encode_file(codec, "talk.wav", "x.mxc", quality=books).file_bytes for books in (8, 1))
+    full, least = (encode_file(codec, "talk.wav", "x.mxc", codebooks=books).file_bytes for books in (8, 1))
     for share in (0.4, 0.85):
         assert least < share * full
         kbps = share * full * 8 / sum(map(abs, seconds)) / 1000
@@ -69,30 +69,30 @@ def test_what_silence_leaves_is_spent_on_speech(tmp_path, monkeypatch, speech, s
 
 def test_a_bitrate_beyond_reach_is_the_nearest(talk, tiny_codec):
     write_audio("hush.wav", np.zeros(16000 * 8, np.float32), 16000)
-    full = encode_file(tiny_codec, "hush.wav", "full.mxc", quality=8)
+    full = encode_file(tiny_codec, "hush.wav", "full.mxc", codebooks=8)
     most = encode_file(tiny_codec, "hush.wav", "most.mxc", 4.0)
     assert most.file_bytes <= full.file_bytes + 8
     with pytest.raises(RateError, match="4 kbps"):
         encode_file(tiny_codec, "talk.wav", "x.mxc", 4.2)
     with pytest.raises(UsageError, match="exclude"):
-        encode_file(tiny_codec, "talk.wav", "x.mxc", 2.0, quality=3)
+        encode_file(tiny_codec, "talk.wav", "x.mxc", 2.0, codebooks=3)
 
 
-@pytest.mark.parametrize("quality", [1, 4, 8])
-def test_a_quality_fixes_the_codebooks(talk, tiny_codec, quality):
-    encode_file(tiny_codec, "talk.wav", "talk.mxc", quality=quality)
+@pytest.mark.parametrize("codebooks", [1, 4, 8])
+def test_so_many_codebooks_whatever_they_cost(talk, tiny_codec, codebooks):
+    encode_file(tiny_codec, "talk.wav", "talk.mxc", codebooks=codebooks)
     tokens = read_mxc("talk.mxc")
-    assert np.array_equal(tokens.codes, tiny_codec.wave_to_tokens(read_audio("talk.wav")[0], 16000, quality / 2).codes)
+    assert np.array_equal(tokens.codes, tiny_codec.wave_to_tokens(read_audio("talk.wav")[0], 16000, codebooks=codebooks).codes)
     for wrong in (0, 9):
         with pytest.raises(RateError):
-            encode_file(tiny_codec, "talk.wav", "talk.mxc", quality=wrong)
+            encode_file(tiny_codec, "talk.wav", "talk.mxc", codebooks=wrong)
 
 
 @pytest.mark.parametrize("seconds", [0, 0.0001, 0.5, 1.0])
 def test_short_files(talk, tiny_codec, grid_wave, seconds):
     count = int(seconds * 16000)
     write_audio("short.wav", grid_wave(count), 16000)
-    for options in ({"quality": 3}, {"kbps": 1.0}, {"kbps": 4.0}):
+    for options in ({"codebooks": 3}, {"kbps": 1.0}, {"kbps": 4.0}):
         encode_file(tiny_codec, "short.wav", "short.mxc", **options)
         assert around("short.mxc") < 200
         for lossy in (False, True):
@@ -108,7 +108,7 @@ def test_what_stands_around_the_codes(tmp_path, monkeypatch, speech):
     write_audio("second.wav", speech[:16000], 16000)
     encode_file(codec, "second.wav", "second.mxc", 3.0)
     assert around("second.mxc") < 200
-    for options in ({"quality": 6}, {"kbps": 3.0}):
+    for options in ({"codebooks": 6}, {"kbps": 3.0}):
         encode_file(codec, "long.wav", "long.mxc", **options)
         assert around("long.mxc") < 0.01 * 30 * 3000 / 8
 
@@ -121,9 +121,9 @@ def test_speech_at_a_bitrate_and_silence(tmp_path, monkeypatch, speech):
     for kbps in (0.8, 1.5, 3.0):
         made = encode_file(codec, "talk.wav", "talk.mxc", kbps)
         assert made.file_bytes * 8 / 6 / 1000 == pytest.approx(kbps, rel=0.05)
-    talk = encode_file(codec, "talk.wav", "talk.mxc", quality=8)
+    talk = encode_file(codec, "talk.wav", "talk.mxc", codebooks=8)
     write_audio("hush.wav", np.zeros(6 * 16000, np.float32), 16000)
-    hush = encode_file(codec, "hush.wav", "hush.mxc", quality=8)
+    hush = encode_file(codec, "hush.wav", "hush.mxc", codebooks=8)
     sizes = [sum(len(packet.payload) for packet in packets_of(name)) for name in ("talk.mxc", "hush.mxc")]
     assert sizes[0] > 20 * sizes[1], (talk.file_bytes, hush.file_bytes)
 
@@ -142,7 +142,7 @@ def damaged(path, hit, target="bad.mxc"):
 def test_lost_packets_are_concealed(talk, tiny_codec, grid_wave, channels, hit):
     rate, step = 16000, 16000
     write_audio("noise.wav", grid_wave((channels, 16 * rate - 320)) / 2, rate)
-    made = encode_file(tiny_codec, "noise.wav", "noise.mxc", quality=2, packet_seconds=1.0)
+    made = encode_file(tiny_codec, "noise.wav", "noise.mxc", codebooks=2, packet_seconds=1.0)
     assert len(packets_of("noise.mxc")) == 16
     decode_file(tiny_codec, "noise.mxc", "whole.wav")
     damaged("noise.mxc", hit)
@@ -167,7 +167,7 @@ def test_lost_packets_are_concealed(talk, tiny_codec, grid_wave, channels, hit):
 
 @pytest.mark.parametrize("share", [0.1, 0.35, 0.8])
 def test_a_cut_file_has_its_whole_length(talk, tiny_codec, share):
-    made = encode_file(tiny_codec, "talk.wav", "talk.mxc", quality=4, packet_seconds=1.0)
+    made = encode_file(tiny_codec, "talk.wav", "talk.mxc", codebooks=4, packet_seconds=1.0)
     data = Path("talk.mxc").read_bytes()
     Path("cut.mxc").write_bytes(data[: int(share * len(data))])
     decode_file(tiny_codec, "talk.mxc", "whole.wav")
@@ -184,7 +184,7 @@ def test_a_cut_file_has_its_whole_length(talk, tiny_codec, share):
 
 
 def test_a_cut_stream_has_what_there_is(talk, tiny_codec, speech):
-    encoder = tiny_codec.packet_encoder(quality=4, packet_seconds=0.5)
+    encoder = tiny_codec.packet_encoder(codebooks=4, packet_seconds=0.5)
     packets = encoder.push(speech) + encoder.finish()
     Path("all.mxc").write_bytes(encoder.start + b"".join(packets) + encoder.end)
     whole = decode_file(tiny_codec, "all.mxc", "all.wav")
@@ -199,7 +199,7 @@ def test_a_cut_stream_has_what_there_is(talk, tiny_codec, speech):
 
 def test_a_length_that_nothing_bears_out_is_not_written(talk, tiny_codec):
     """A few bytes that promise centuries, and are cut: not a disk full of silence."""
-    encode_file(tiny_codec, "talk.wav", "talk.mxc", quality=4)
+    encode_file(tiny_codec, "talk.wav", "talk.mxc", codebooks=4)
     with open("talk.mxc", "rb") as file:
         reader = MxcReader(file, "x")
         header, first, data = reader.header, reader.first, Path("talk.mxc").read_bytes()
@@ -217,7 +217,7 @@ def test_any_part_equals_the_whole(tmp_path, tiny_codec, grid_wave, channels, ra
     count = 12 * rate + 77
     low = np.repeat(grid_wave((channels, count // 100 + 1)) / 2, 100, axis=-1)[:, :count]
     write_audio(tmp_path / "x.wav", low[0] if channels == 1 else low, rate)
-    encode_file(tiny_codec, tmp_path / "x.wav", tmp_path / "x.mxc", quality=3, packet_seconds=0.7)
+    encode_file(tiny_codec, tmp_path / "x.wav", tmp_path / "x.mxc", codebooks=3, packet_seconds=0.7)
     whole = tiny_codec.tokens_to_wave(read_mxc(tmp_path / "x.mxc", tiny_codec))
     with tiny_codec.open(tmp_path / "x.mxc") as file:
         assert (file.sample_rate, file.sample_count, file.seconds) == (rate, count, count / rate)
@@ -283,7 +283,7 @@ def test_parts_of_speech_equal_the_whole(tmp_path, speech):
 
 
 def test_opening_what_cannot_be_opened(talk, tiny_codec, make_model, tmp_path):
-    encode_file(tiny_codec, "talk.wav", "talk.mxc", quality=4, packet_seconds=1.0)
+    encode_file(tiny_codec, "talk.wav", "talk.mxc", codebooks=4, packet_seconds=1.0)
     data = Path("talk.mxc").read_bytes()
     Path("cut.mxc").write_bytes(data[:-40])
     with pytest.raises(FileError, match="no such file"):
@@ -311,3 +311,62 @@ def test_two_threads_decode_the_same_codes(talk, tiny_model):
 def test_metadata_are_kept(talk, tiny_codec):
     encode_file(tiny_codec, "talk.wav", "talk.mxc", metadata={"title": "Ähm", "x": ""})
     assert MxcReader(BytesIO(Path("talk.mxc").read_bytes()), "x").header.metadata == {"title": "Ähm", "x": ""}
+
+
+def test_files_may_be_open_or_bytes(talk, tiny_codec, speech):
+    made = encode_file(tiny_codec, "talk.wav", "talk.mxc", codebooks=4)
+    decode_file(tiny_codec, "talk.mxc", "back.wav")
+    wav, mxc, back = (Path(name).read_bytes() for name in ("talk.wav", "talk.mxc", "back.wav"))
+    for source in (wav, BytesIO(wav), Path("talk.wav").open("rb")):  # noqa: SIM115
+        target = BytesIO()
+        assert encode_file(tiny_codec, source, target, codebooks=4) == made
+        assert target.getvalue() == mxc
+    for source in (mxc, BytesIO(mxc), Path("talk.mxc").open("rb")):  # noqa: SIM115
+        target = BytesIO()
+        assert decode_file(tiny_codec, source, target).sample_count == len(speech)
+        assert target.getvalue() == back
+        with pytest.raises(BitstreamError, match=r"the bytes: is not a .mxc file"):
+            decode_file(tiny_codec, wav, target)
+        assert target.getvalue() == back
+    tokens = read_mxc("talk.mxc", tiny_codec)
+    behind = BytesIO(b"123" + mxc)
+    behind.seek(3)
+    for source in (mxc, memoryview(mxc), BytesIO(mxc), behind):
+        assert read_mxc(source, tiny_codec) == tokens
+    target = BytesIO()
+    write_mxc(target, tokens, tiny_codec)
+    write_mxc("again.mxc", tokens, tiny_codec)
+    assert target.getvalue() == Path("again.mxc").read_bytes()
+    with pytest.raises(FileError, match="mode 'wb'"), open("text", "w") as text:
+        write_mxc(text, tokens, tiny_codec)
+    with pytest.raises(FileError, match="is the input itself"), open("talk.wav", "r+b") as both:
+        encode_file(tiny_codec, "talk.wav", both)
+    assert Path("talk.wav").read_bytes() == wav
+
+
+def test_what_is_lost_is_said_whatever_the_header_promises(talk, tiny_codec, tiny_model, capsys):
+    from mixcodec.cli.main import main
+
+    def said(data):
+        Path("bad.mxc").write_bytes(data)
+        assert main(["decode", "bad.mxc", "--lossy", "-o", "x.wav", "--model", str(tiny_model)]) == 0
+        first, second = capsys.readouterr().out.splitlines()
+        return first.split(", ")[0].split()[-2], second
+
+    encode_file(tiny_codec, "talk.wav", "talk.mxc", codebooks=4, packet_seconds=1.0)
+    data = Path("talk.mxc").read_bytes()
+    reader = MxcReader(BytesIO(data), "x")
+    header, packets = reader.header, data[reader.first : packets_of("talk.mxc")[2].position]
+
+    def begun(frames):
+        return replace(header, length=None if frames is None else (frames * 320 - 320, frames)).to_bytes()
+
+    assert said(data) == ("16.00", "lost: nothing")
+    assert said(begun(3001)) == ("60.00", "lost: 60.00 s (0.00 to 60.00 s)")
+    for few in (b"", packets):
+        seconds, line = said(begun(1 << 39) + few)
+        assert float(seconds) < 3
+        assert "10995116277" in line or "10995116275" in line
+        assert "s that the header promises and nothing bears out, which are not written" in line
+        seconds, line = said(begun(None) + few)
+        assert line == f"lost: what came after {seconds} s: the end of the file is missing, which says how long it is"

@@ -22,7 +22,7 @@ STEP = 8000  # samples of a packet of half a second
 
 def sent(codec, wave, sizes=None, **options):
     """The encoder, finished, and its packets; pushed in pieces of so many samples."""
-    encoder = codec.packet_encoder(None if wave.ndim == 1 else wave.shape[0], packet_seconds=0.5, **options)
+    encoder = codec.packet_encoder(channels=None if wave.ndim == 1 else wave.shape[0], packet_seconds=0.5, **options)
     packets = []
     for piece in np.split(wave, np.cumsum(sizes or []).astype(int), axis=-1):
         packets += encoder.push(piece)
@@ -30,12 +30,12 @@ def sent(codec, wave, sizes=None, **options):
 
 
 def received(codec, header, packets, count=None):
-    decoder = codec.packet_decoder(header, count)
+    decoder = codec.packet_decoder(header, sample_count=count)
     return np.concatenate([*(decoder.push(packet) for packet in packets), decoder.finish()], axis=-1), decoder
 
 
 @pytest.mark.parametrize("channels", [None, 2])
-@pytest.mark.parametrize("options", [{}, {"quality": 2}, {"kbps": 2.0}])
+@pytest.mark.parametrize("options", [{}, {"codebooks": 2}, {"kbps": 2.0}])
 def test_packets_are_a_file_and_the_plain_decode(tmp_path, tiny_codec, grid_wave, channels, options):
     wave = grid_wave(70000 if channels is None else (channels, 70000))
     encoder, packets = sent(tiny_codec, wave, **options)
@@ -50,7 +50,7 @@ def test_packets_are_a_file_and_the_plain_decode(tmp_path, tiny_codec, grid_wave
     assert np.array_equal(sound, tiny_codec.tokens_to_wave(tokens))
     assert decoder.lost == 0
     if "kbps" not in options:
-        whole = tiny_codec.wave_to_tokens(wave, 16000).with_codebooks(options.get("quality", 6))
+        whole = tiny_codec.wave_to_tokens(wave, 16000).with_codebooks(options.get("codebooks", 6))
         assert np.array_equal(tokens.codes, whole.codes)
 
 
@@ -58,7 +58,7 @@ def test_packets_are_a_file_and_the_plain_decode(tmp_path, tiny_codec, grid_wave
 @settings(max_examples=15, deadline=None)
 def test_chunks_make_no_difference(tiny_codec, grid_wave, sizes):
     wave = grid_wave(40000)
-    one, other = sent(tiny_codec, wave, quality=3), sent(tiny_codec, wave, sizes, quality=3)
+    one, other = sent(tiny_codec, wave, codebooks=3), sent(tiny_codec, wave, sizes, codebooks=3)
     assert (one[1], one[0].end) == (other[1], other[0].end)
 
 
@@ -67,7 +67,7 @@ def test_chunks_make_no_difference(tiny_codec, grid_wave, sizes):
 def test_gaps_are_concealed_and_then_over(tiny_codec, grid_wave, lost, silent):
     """Right length; outside the gaps the undamaged sound, from two frames after each. `silent`: nobody says that one is lost."""
     wave = grid_wave(20 * STEP - 320) / 2
-    encoder, packets = sent(tiny_codec, wave, quality=2)
+    encoder, packets = sent(tiny_codec, wave, codebooks=2)
     assert len(packets) == 20
     whole, _ = received(tiny_codec, encoder.header, packets, wave.size)
     given_ = [None if i in lost else packet for i, packet in enumerate(packets)]
@@ -111,7 +111,7 @@ def test_after_a_gap_the_shipped_model_comes_back():
 
 
 def test_damaged_packets_are_refused_and_may_come_again(tiny_codec, grid_wave):
-    encoder, packets = sent(tiny_codec, grid_wave(6 * STEP), quality=2)
+    encoder, packets = sent(tiny_codec, grid_wave(6 * STEP), codebooks=2)
     whole, _ = received(tiny_codec, encoder.header, packets)
     decoder = tiny_codec.packet_decoder(encoder.header)
     parts = [decoder.push(packets[0])]
@@ -120,15 +120,15 @@ def test_damaged_packets_are_refused_and_may_come_again(tiny_codec, grid_wave):
         bad[bit // 8] ^= 1 << bit % 8
         with pytest.raises(BitstreamError):
             decoder.push(bytes(bad))
-    for bad in (b"", packets[1][:-1], packets[1] + b"x", encoder.end, packets[0]):
+    for bad in (b"", packets[1][:-1], packets[1] + b"x", encoder.end, packets[0], "packet", 3, [packets[1]]):
         with pytest.raises(BitstreamError):
             decoder.push(bad)
-    parts += [decoder.push(packet) for packet in packets[1:]]
+    parts += [decoder.push(kind(packet)) for packet, kind in zip(packets[1:], 9 * (bytes, bytearray, memoryview), strict=False)]
     assert np.array_equal(np.concatenate([*parts, decoder.finish()]), whole)
 
 
 def test_packets_from_far_ahead_are_taken_for_damage(tiny_codec, grid_wave):
-    encoder, packets = sent(tiny_codec, grid_wave((MAX_GAP + 3) * STEP), quality=1)
+    encoder, packets = sent(tiny_codec, grid_wave((MAX_GAP + 3) * STEP), codebooks=1)
     decoder = tiny_codec.packet_decoder(encoder.header)
     decoder.push(packets[0])
     with pytest.raises(BitstreamError, match="damaged, or is not the packet number 1"):
@@ -142,10 +142,10 @@ def test_other_codecs_and_impossible_options(tiny_codec, make_model, tmp_path, g
     with pytest.raises(TokensError, match="not by other"):
         other.packet_decoder(encoder.header)
     with pytest.raises(UsageError, match="exclude"):
-        tiny_codec.packet_encoder(kbps=2.0, quality=3)
-    for quality in (0, 9):
+        tiny_codec.packet_encoder(kbps=2.0, codebooks=3)
+    for codebooks in (0, 9):
         with pytest.raises(RateError):
-            tiny_codec.packet_encoder(quality=quality)
+            tiny_codec.packet_encoder(codebooks=codebooks)
     for seconds in (0, -1, 0.001, 1e9, float("nan")):
         with pytest.raises(UsageError, match="packets of"):
             tiny_codec.packet_encoder(packet_seconds=seconds)
@@ -159,12 +159,12 @@ def test_a_model_s_tables_make_the_files_smaller(make_model, tmp_path, grid_wave
 
     wave = np.repeat(grid_wave(3000) / 4, 40)
     plain = load(make_model(tmp_path / "m"))
-    codes = plain.wave_to_tokens(wave, 16000, 4.0).codes
+    codes = plain.wave_to_tokens(wave, 16000, codebooks=8).codes
     codec = load(make_model(tmp_path / "with"))
     (tmp_path / "with" / "entropy.bin").write_bytes(learn_tables([codes], 1024).to_bytes())
-    encoder, packets = sent(codec, wave, quality=8)
+    encoder, packets = sent(codec, wave, codebooks=8)
     assert (encoder.header.coding, encoder.header.tables) == (4, codec.tables.fingerprint)
-    assert sum(map(len, packets)) < sum(map(len, sent(plain, wave, quality=8)[1]))
+    assert sum(map(len, packets)) < sum(map(len, sent(plain, wave, codebooks=8)[1]))
     (tmp_path / "x.mxc").write_bytes(encoder.start + b"".join(packets) + encoder.end)
     assert np.array_equal(read_mxc(tmp_path / "x.mxc", codec).codes, codes)
     with pytest.raises(ModelError, match="needs entropy tables"):

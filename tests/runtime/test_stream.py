@@ -16,7 +16,7 @@ def pieces(array: np.ndarray, size: int, axis: int) -> list[np.ndarray]:
 
 
 def encoded(codec, wave, chunks, rate=None):
-    encoder = codec.stream_encoder(None if wave.ndim == 1 else wave.shape[0], sample_rate=rate)
+    encoder = codec.stream_encoder(channels=None if wave.ndim == 1 else wave.shape[0], sample_rate=rate)
     codes = [encoder.push(chunk) for chunk in chunks]
     codes.append(encoder.finish())
     assert encoder.sample_count == wave.shape[-1]
@@ -37,7 +37,7 @@ def test_decoding_in_chunks_of_frames(tiny_codec, grid_wave, frames, channels):
     wave = grid_wave(40000 if channels is None else (channels, 40000))
     tokens = tiny_codec.wave_to_tokens(wave, 16000)
     offline = tiny_codec.tokens_to_wave(tokens)
-    decoder = tiny_codec.stream_decoder(channels, sample_count=40000)
+    decoder = tiny_codec.stream_decoder(channels=channels, sample_count=40000)
     parts = [decoder.push(chunk) for chunk in pieces(tokens.codes, frames, -2)]
     streamed = np.concatenate([*parts, decoder.finish()], axis=-1)
     np.testing.assert_allclose(streamed, offline, atol=1e-6)
@@ -74,12 +74,12 @@ def test_the_first_frame_comes_at_once(tiny_codec, grid_wave):
 
 
 def test_nothing_in_nothing_out(tiny_codec):
-    assert tiny_codec.stream_encoder(2).finish().shape == (2, 0, 6)
-    assert tiny_codec.stream_decoder(2, sample_count=0).finish().shape == (2, 0)
+    assert tiny_codec.stream_encoder(channels=2).finish().shape == (2, 0, 6)
+    assert tiny_codec.stream_decoder(channels=2, sample_count=0).finish().shape == (2, 0)
 
 
 def test_misuse(tiny_codec, grid_wave):
-    encoder = tiny_codec.stream_encoder(2)
+    encoder = tiny_codec.stream_encoder(channels=2)
     for chunk in (grid_wave(10), grid_wave((3, 10)), np.float32([[np.nan], [0]])):
         with pytest.raises(AudioError):
             encoder.push(chunk)

@@ -84,3 +84,25 @@ def test_names_of_operating_points():
     assert split_variant("speech-16k:float32:int8") == ("speech-16k:float32", "int8")
     assert split_variant("a:b") == ("a:b", None)
     assert split_variant(":int8") == (":int8", None)
+
+
+def test_a_variant_does_not_replace_what_it_is_made_of(tmp_path, make_model):
+    pytest.importorskip("onnx")
+    from mixcodec.errors import FileError
+    from mixcodec.train.variant import make_variant
+
+    folder = make_model(tmp_path / "tiny")
+    (folder / "encoder.bf16.onnx").symlink_to("encoder.onnx")
+    before = (folder / "encoder.onnx").read_bytes()
+    with pytest.raises(FileError, match="is the input itself"):
+        make_variant(folder, "bf16")
+    assert (folder / "encoder.onnx").read_bytes() == before
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/config.json").write_text("{}")
+    (tmp_path / "out/recordings").mkdir()
+    with pytest.raises(FileError, match="recordings is in it"):
+        make_variant(folder, "int8", tmp_path / "out", tmp_path / "out/recordings")
+    inner = make_model(tmp_path / "out/tiny")
+    with pytest.raises(FileError, match="tiny is in it"):
+        make_variant(inner, "bf16", tmp_path / "out")
+    assert (inner / "encoder.onnx").exists()

@@ -29,6 +29,7 @@ TINY = {
     "start_frames": 200,
     "log_every": 4,
     "validate_every": 4,
+    "judges": [],
     "save_every": 4,
     "accelerator": "cpu",
     "precision": "bf16-mixed",

@@ -110,9 +110,9 @@ def steady(monkeypatch):
     """A machine on which a step takes 1.2 s, and all else nothing."""
     now, step = [0.0], Trainer._train_step
 
-    def slow(self, wave):
+    def slow(self, wave, *others):
         now[0] += 1.2
-        return step(self, wave)
+        return step(self, wave, *others)
 
     monkeypatch.setattr(Trainer, "_train_step", slow)
     monkeypatch.setattr(Trainer, "clock", staticmethod(lambda: now[0]))

@@ -139,6 +139,10 @@ def test_export_replaces_only_a_model_folder(tiny_recipe, tmp_path):
     with pytest.raises(FileError):
         export_checkpoint(trainer.checkpoint, tmp_path / "file" / "model")
     assert (tmp_path / "papers" / "thesis.tex").read_text() == "years of work"
+    (tmp_path / "run" / "config.json").write_text("{}")  # as if the run were a model
+    with pytest.raises(FileError, match="is to be replaced, but"):
+        export_checkpoint(trainer.checkpoint, tmp_path / "run")
+    assert trainer.checkpoint.is_file()
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tiny_recipe, tmp_path):

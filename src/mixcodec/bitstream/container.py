@@ -18,8 +18,8 @@ from mixcodec.entropy import ENTROPY_MODELS, KINDS, Adaptive, EntropyModel, Tabl
 from mixcodec.entropy.adaptive import MAX_COUNT
 from mixcodec.entropy.coder import TOTAL
 from mixcodec.entropy.model import Codes
-from mixcodec.errors import BitstreamError, ModelError, TokensError
-from mixcodec.files import PathLike, atomic_output, display_name, seekable_input
+from mixcodec.errors import BitstreamError, ModelError
+from mixcodec.files import Source, Target, atomic_output, display_name, seekable_input
 from mixcodec.tokens import ABSENT, Tokens
 
 PACKET_FRAMES = 200
@@ -39,20 +39,30 @@ def packet_frames_for(channels: int, codebooks: int, wanted: int = PACKET_FRAMES
     return max(1, min(wanted, MAX_PACKET_CODES // (channels * codebooks)))
 
 
-def layout_of(codes: Codes) -> Layout:
-    """How the codes (C, t, k) of a packet lie in its frames.
+def packet_frames_that_hold(codes: Codes, most: int) -> int:
+    """The greatest number of frames, at most `most`, such that packets of so many can hold the codes (C, T, k).
 
-    Raises:
-        TokensError: a frame has more codes than one before it, or two fewer.
+    In a packet the first frames may have one code more than the others, which is how a bitrate is filled. A part of such tokens
+    may take smaller packets: at worst, of one frame.
     """
     counts = (codes[0] != ABSENT).sum(-1)
+    steps = np.diff(counts)
+    rises = np.flatnonzero(steps > 0) + 1  # only a new packet has more codes than the one before
+    for frames in range(most, 1, -1):
+        if (rises % frames).any():
+            continue
+        filled = np.pad(counts, (0, -len(counts) % frames), mode="edge") if len(counts) else counts
+        packets = filled.reshape(-1, frames)
+        if not (packets[:, 0] - packets[:, -1] > 1).any():
+            return frames
+    return 1
+
+
+def layout_of(codes: Codes) -> Layout:
+    """How the codes (C, t, k) of a packet lie in its frames: none has more than one before it, or two fewer."""
+    counts = (codes[0] != ABSENT).sum(-1)
     fewest = int(counts.min())
-    more = int((counts > fewest).sum())
-    if not np.array_equal(counts, fewest + (np.arange(len(counts)) < more)):
-        raise TokensError(
-            "frames with fewer codes than others lie so that packets cannot hold them; keep the same codebooks everywhere"
-        )
-    return Layout(len(counts), fewest, more)
+    return Layout(len(counts), fewest, int((counts > fewest).sum()))
 
 
 def cheapest_coding(packets: Iterable[tuple[Codes, Layout]], codebook_size: int, tables: Tables | None) -> EntropyModel:
@@ -111,11 +121,10 @@ def tokens_to_bytes(tokens: Tokens, tables: Tables | None = None, metadata: Mapp
 
     Raises:
         BitstreamError: the tokens or the metadata break a limit of the format.
-        TokensError: see `layout_of`.
     """
     tables = usable_tables(tables, tokens.codebook_size, tokens.codebooks)
-    frames = packet_frames_for(tokens.channels, tokens.codebooks)
     codes = tokens.codes.reshape(tokens.channels, tokens.frames, tokens.codebooks)
+    frames = packet_frames_that_hold(codes, packet_frames_for(tokens.channels, tokens.codebooks))
     pieces = [codes[:, start : start + frames] for start in range(0, tokens.frames, frames)]
     layouts = [layout_of(piece) for piece in pieces]
     step = -(-len(pieces) // TRIAL_PACKETS) or 1
@@ -155,26 +164,26 @@ def bytes_to_tokens(data: bytes, name: str = "data", tables_for: TablesFor | Non
     return _read_tokens(MxcReader(BytesIO(data), name), tables_for)
 
 
-def write_mxc(path: PathLike, tokens: Tokens, tables: Tables | None = None, metadata: Mapping[str, str] | None = None) -> None:
-    """Write `tokens` as a `.mxc` file (``-`` is standard output); see `tokens_to_bytes`.
+def write_mxc(target: Target, tokens: Tokens, tables: Tables | None = None, metadata: Mapping[str, str] | None = None) -> None:
+    """Write `tokens` as a `.mxc` file to a path (``-`` is standard output) or an open binary file; see `tokens_to_bytes`.
 
     Raises:
-        BitstreamError, TokensError: the tokens break a limit of the format.
+        BitstreamError: the tokens break a limit of the format.
         FileError: the target cannot be written.
     """
     data = tokens_to_bytes(tokens, tables, metadata)
-    with atomic_output(path) as file:
+    with atomic_output(target) as file:
         file.write(data)
 
 
-def read_mxc(path: PathLike, tables_for: TablesFor | None = None) -> Tokens:
-    """Read a whole `.mxc` file (``-`` is standard input); see `bytes_to_tokens`.
+def read_mxc(source: Source, tables_for: TablesFor | None = None) -> Tokens:
+    """Read a whole `.mxc` file: a path (``-`` is standard input), its bytes, or an open binary file; see `bytes_to_tokens`.
 
     Raises:
         FileError, BitstreamError, ModelError: it cannot be opened, is not an intact `.mxc` file, or its model's tables lack.
     """
-    with seekable_input(path) as file:
-        return _read_tokens(MxcReader(file, display_name(path)), tables_for)
+    with seekable_input(source) as file:
+        return _read_tokens(MxcReader(file, display_name(source)), tables_for)
 
 
 def decoded_packets(reader: MxcReader, coding: EntropyModel, packets: Iterable[Packet]) -> Iterator[Codes]:

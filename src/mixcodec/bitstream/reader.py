@@ -7,7 +7,7 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, NoReturn, TypeVar
 
 from mixcodec.bitstream.header import CHECK_BYTES, MAX_HEADER_BYTES, USUAL_HEADER_BYTES, Header, parse_header
 from mixcodec.bitstream.packet import (
@@ -25,7 +25,7 @@ from mixcodec.bitstream.packet import (
     parse_packet_start,
 )
 from mixcodec.bitstream.varint import CutShortError
-from mixcodec.errors import BitstreamError
+from mixcodec.errors import BitstreamError, NotCopyableError
 from mixcodec.files import COPY_BYTES
 
 TAIL_BYTES = FILE_CHECK_BYTES + END_SIZE_BYTES
@@ -161,6 +161,9 @@ class MxcReader:
         self._file.seek(max(0, position))
         return self._file.read(count)
 
+    def __reduce__(self) -> NoReturn:
+        raise NotCopyableError(f"{self.name}: an open file can be neither pickled nor copied; open it where it is read")
+
     def bad(self, what: str) -> BitstreamError:
         """The error that says what is wrong with the file."""
         return BitstreamError(f"{self.name}: {what}; get the whole file again, or decode what is left of it with --lossy")
@@ -211,6 +214,9 @@ class PacketStream:
             self._finish(position, index, frames, seek)
         except BitstreamError as error:
             raise type(error)(f"{self.name}: {error}") from None
+
+    def __reduce__(self) -> NoReturn:
+        raise NotCopyableError(f"{self.name}: a stream that is read can be neither pickled nor copied; pass on its packets")
 
     def _finish(self, position: int, packets: int, frames: int, seek: array[int]) -> None:
         self._fill(MAX_END_BYTES + 1)

@@ -56,7 +56,7 @@ def bench(
         output: JSON file for everything, raw samples included, also --out or -o.
     """
     from mixcodec.evaluate.bench import BenchSettings, report, run_bench
-    from mixcodec.files import atomic_output
+    from mixcodec.files import atomic_output, check_distinct
     from mixcodec.models import check_variant
 
     settings = BenchSettings(
@@ -71,6 +71,8 @@ def bench(
         audio=audio,
         quick=quick,
     )
+    if output is not None:
+        check_distinct(output, audio)
     with _status_line() as tell, ExitStack() as stack:
         file = None if output is None else stack.enter_context(atomic_output(output))  # a bad name is told at once
         results = run_bench(settings, _command(settings), tell)

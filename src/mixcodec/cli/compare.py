@@ -57,9 +57,20 @@ def compare(
         imports: Python file, or name of a module, that registers parts of your own; may be given several times.
     """
     from mixcodec.errors import UsageError
-    from mixcodec.evaluate.compare import PARTS, Clips, Plan, checked, draw_tables, listed_names, with_steps, write_comparison
+    from mixcodec.evaluate.compare import (
+        OUTPUTS,
+        PARTS,
+        Clips,
+        Plan,
+        checked,
+        draw_tables,
+        listed_names,
+        with_steps,
+        write_comparison,
+    )
     from mixcodec.evaluate.compare import compare as run
     from mixcodec.evaluate.compare.recipes import load_others, operating_points
+    from mixcodec.files import check_distinct
     from mixcodec.outside import import_parts
     from mixcodec.registry import nearest
     from mixcodec.train import load_recipe
@@ -85,6 +96,8 @@ def compare(
     limit = math.inf if minutes is None else minutes
     plan = checked(Plan(part, base, kinds, seeds, scored, jobs, limit, command, others, initial))
     folder = out or Path("runs") / f"compare-{part}"
+    for name in OUTPUTS:
+        check_distinct(folder / name, recipe or usual, *files, listed, initial)
     found = run(plan, folder, lambda line: print(line, file=sys.stderr, flush=True))
     written = write_comparison(found, folder)
     failed = sum(row["status"] != "done" for rows in found.rows.values() for row in rows)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mixcodec.runtime.files import Decoded
 
 
 def decode(
@@ -24,18 +27,28 @@ def decode(
         variant: Of the model's graphs, such as int8 (see mixcodec info MODEL). By default the plain ones.
         lossy: Decode what is whole of a damaged or cut file, conceal what is not, and say what was lost.
     """
-    from mixcodec.cli.paths import target_beside
+    from mixcodec.cli.paths import summary_stream, target_beside
     from mixcodec.cli.progress import progress_bar
     from mixcodec.runtime import decode_file
 
-    target = output or target_beside(input, ".wav")
+    target = target_beside(input, ".wav") if output is None else output
     with progress_bar("decoding") as progress:
         read = decode_file(model, input, target, progress, lossy=lossy, variant=variant)
-    out = sys.stderr if target == "-" else sys.stdout
+    out = summary_stream(target)
     if target != "-":
         channels = f"{read.header.channels} channel{'s' * (read.header.channels > 1)}"
-        print(f"{target}: {read.seconds:.2f} s, {channels}, {read.header.sample_rate} Hz")
+        print(f"{target}: {read.seconds:.2f} s, {channels}, {read.header.sample_rate} Hz", file=out)
     if lossy:
-        lost = sum(stop - start for start, stop in read.gaps)
-        where = ", ".join(f"{start:.2f} to {min(stop, read.seconds):.2f} s" for start, stop in read.gaps)
-        print(f"lost: {min(lost, read.seconds):.2f} s ({where})" if read.gaps else "lost: nothing", file=out)
+        print(_lost(read), file=out)
+
+
+def _lost(read: Decoded) -> str:
+    """What of a file is not in the wav as it was coded."""
+    seconds = sum(stop - start for start, stop in read.gaps)
+    where = ", ".join(f"{start:.2f} to {min(stop, read.seconds):.2f} s" for start, stop in read.gaps)
+    found = [f"{min(seconds, read.seconds):.2f} s ({where})"] if read.gaps else []
+    if read.unwritten:
+        found.append(f"{read.unwritten:.2f} s that the header promises and nothing bears out, which are not written")
+    elif read.cut:
+        found.append(f"what came after {read.seconds:.2f} s: the end of the file is missing, which says how long it is")
+    return f"lost: {' and '.join(found)}" if found else "lost: nothing"

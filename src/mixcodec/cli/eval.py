@@ -43,7 +43,8 @@ def eval(
         kind: Only clips of this kind (speech, music), as the folder's manifest.tsv says.
         split: Only clips of this split, as the folder's manifest.tsv says.
         metrics: default (pesq_wb stoi mel stft si_sdr lsd pesq_nb estoi; with --kind music those that are not for speech alone),
-            all (these and dnsmos pitch speaker_similarity words visqol_speech visqol_audio, which need further extras), or kinds.
+            judges (those that no loss of the codecs here follows: distillmos dnsmos harmonicity modulation pitch), all (these
+            and speaker_similarity words visqol_speech visqol_audio), or kinds; many need further extras.
         sample_rate: Hz of what the codecs are given and scored at.
         stereo: Keep the channels instead of averaging them to one.
         limit: Only so many clips, the first ones.
@@ -57,7 +58,8 @@ def eval(
     from mixcodec.evaluate.clips import find_clips
     from mixcodec.evaluate.measure import Conditions
     from mixcodec.evaluate.metrics import chosen_metrics
-    from mixcodec.evaluate.run import Plan, evaluate, write_outputs
+    from mixcodec.evaluate.run import OUTPUTS, Plan, evaluate, write_outputs
+    from mixcodec.files import check_distinct
     from mixcodec.outside import import_parts
 
     import_parts(imports)
@@ -68,6 +70,8 @@ def eval(
     clips = find_clips(data, listed, kind, split, limit)
     if not clips:
         raise DataError(f"{data}: no clip to evaluate")
+    for name in OUTPUTS:
+        check_distinct(out / name, listed, *(data / clip.name for clip in clips))
     conditions = Conditions(data, chosen_metrics(metrics, speech=kind != "music"), sample_rate, mono=not stereo)
     command = shlex.join(["mixcodec", *sys.argv[1:]])
     plan = Plan(tuple(clips), tuple(parse_points(codecs)), conditions, jobs, gates, command)

@@ -42,7 +42,7 @@ def _gains(name: str) -> list[str]:
 def _file_rows(path: str) -> tuple[list[tuple[str, object]], list[float]]:
     """What to print, and the bitrate of each packet, kbps."""
     from mixcodec.bitstream import MxcReader
-    from mixcodec.cli.table import codebooks, real_kbps
+    from mixcodec.cli.table import codes_per_frame, real_kbps
     from mixcodec.entropy import KINDS
     from mixcodec.files import display_name, seekable_input
     from mixcodec.tokens import code_bits
@@ -66,7 +66,7 @@ def _file_rows(path: str) -> tuple[list[tuple[str, object]], list[float]]:
         ("duration", f"{seconds:.3f} s ({end.sample_count} samples)"),
         ("signal", f"{header.sample_rate} Hz, {header.channels} channel{'s' * (header.channels > 1)}"),
         ("frames", f"{end.frames} at {float(header.frame_rate):g} Hz"),
-        ("codes per frame", f"{codebooks(header)} of {header.codebook_size}, at most {header.most_codebooks}"),
+        ("codes per frame", f"{codes_per_frame(header)} of {header.codebook_size}, at most {header.most_codebooks}"),
         ("entropy coding", f"{coding}, {bits}" + (f", tables {header.tables:08x}" if header.tables else "")),
         ("packets", f"{end.packets} of {header.packet_frames} frames; {len(end.seek)} seek entries"),
         ("size", f"{size} bytes: {payload} of codes, {size - payload} around them"),

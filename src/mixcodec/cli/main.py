@@ -5,6 +5,7 @@ Only the module of the command that is asked for is imported, so that a cold com
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import os
@@ -12,13 +13,14 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
 from mixcodec import __version__
-from mixcodec.errors import MixcodecError, UsageError
+from mixcodec.errors import FileError, MixcodecError, MixcodecWarning, UsageError
 from mixcodec.usage import parse
 
 COMMANDS = {
@@ -35,6 +37,8 @@ COMMANDS = {
     "variant": "model folder -> its graphs in int8 or bf16 (needs the extra: train)",
 }
 ALIASES = {"-o": "--output"}
+OLDER = {"encode": {"--quality": "--codebooks"}, "roundtrip": {"--quality": "--codebooks"}}
+"""Former names of options, which are still understood."""
 EXTRAS = {"train": "train", "export": "train", "variant": "train", "eval": "eval", "compare": "train,eval"}
 """Commands that need more than the runtime, and the extra that brings it."""
 
@@ -42,57 +46,148 @@ CHANGEABLE = ("train", "compare")
 """Commands that take changes of a recipe's fields."""
 CHANGE = re.compile(r"[A-Za-z_][\w.]*=")
 
-PLAIN = ("str", "str | None", "float | None")
-"""The kinds of options that are read without tyro."""
+PLAIN = {"str": str, "str | None": str, "float | None": float, "int | None": int}
+"""The kinds of options that are read without tyro, and how."""
+
+MAY_BE_EMPTY = ("--kind", "--split", "--metadata")
+"""Options whose value may be the empty string."""
 
 FAILURE = 2
 INTERRUPTED = 130
-TERMINATED = 128 + signal.SIGTERM
 BROKEN_PIPE = 141
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+ENDING = ("HUP", "QUIT", "TERM", "XCPU", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "STKFLT")
+"""The signals that end a process and can be heard, besides that of Ctrl-C."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (without the program's name); return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _fill_standard_streams()
     try:
-        with _tidy_when_terminated():
+        with _tidy_when_ended(), _warnings_said():
             status = _dispatch(arguments)
-            sys.stdout.flush()
+            _flush()
     except MixcodecError as error:
         _complain(str(error))
         return FAILURE
     except KeyboardInterrupt:
+        _remove_temporary()
         _complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        with suppress(OSError, ValueError):  # or the interpreter complains when it flushes at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _drop_output()
+        _complain(f"{error.filename or 'standard output'}: cannot be written ({_reason(error)}); make room")
+        return FAILURE
     return status
 
 
+def _fill_standard_streams() -> None:
+    """Put what holds nothing in the place of standard streams that are closed, or a file that is opened would become one."""
+    for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
+        if stream is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it stays open
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - likewise
+
+
+def _flush() -> None:
+    """Let what was printed reach standard output now, where a failure can still be told.
+
+    Raises:
+        FileError: it cannot be written, because the disk is full, say.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_output()
+        raise FileError(f"standard output: cannot be written ({_reason(error)})") from None
+
+
+def _drop_output() -> None:
+    """Send what still waits for standard output nowhere, or the interpreter tries again, and complains, when it ends."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _remove_temporary() -> None:
+    """Remove the temporary files whose `with` was left before it could."""
+    if "mixcodec.temporary" in sys.modules:
+        from mixcodec.temporary import remove_ours
+
+        remove_ours()
+
+
 @contextmanager
-def _tidy_when_terminated() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, so that temporary files are removed, as Ctrl-C does."""
+def _warnings_said() -> Iterator[None]:
+    """Print each of our warnings as one line, once."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **options: Any) -> None:
+        if not issubclass(category, MixcodecWarning):
+            before(message, category, *rest, **options)
+        elif str(message) not in said:
+            said.add(str(message))
+            _complain(str(message))
+
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+        warnings.simplefilter("always", MixcodecWarning)
+        warnings.showwarning = show
+        yield
+
+
+@contextmanager
+def _tidy_when_ended() -> Iterator[None]:
+    """Let the signals that end a process unwind the stack, so that temporary files are removed, as Ctrl-C does.
+
+    A signal that is ignored, as by nohup, stays so; a second one does not disturb the tidying.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    told = False
+    told = 0
 
-    def end(*_: object) -> None:
+    def end(number: int, _: object) -> None:
         nonlocal told
-        told = True
-        sys.exit(TERMINATED)
+        if not told:
+            told = number
+            sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    numbers = [getattr(signal, f"SIG{name}") for name in ENDING if hasattr(signal, f"SIG{name}")]
+    heard = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in heard:
+        signal.signal(number, end)
     try:
         yield
     except Exception:
         if told:  # a library that was just being imported may make an error of its own of it
-            sys.exit(TERMINATED)
+            sys.exit(128 + told)
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if told:
+            _remove_temporary()
+            _drop_output()  # whoever should read it may never do so
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _complain(message: str) -> None:
@@ -111,12 +206,14 @@ def _dispatch(arguments: list[str]) -> int:
         raise UsageError(_unknown(name))
     with suppress(AttributeError):  # a file name may hold what the terminal's encoding cannot
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    _check_words(arguments[1:])
     if name not in EXTRAS:
         # The runtime uses numpy for copying, not for algebra: a pool of BLAS threads would only cost start-up time.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         command = getattr(import_module(f"mixcodec.cli.{name}"), name)
-        call = _plain(command, arguments[1:]) or _parse(command, name, arguments[1:])
+        words = [_newest(name, word) for word in arguments[1:]]
+        call = _plain(command, words) or _parse(command, name, words)
         if call is not None:
             call()
     except ModuleNotFoundError as error:
@@ -124,6 +221,21 @@ def _dispatch(arguments: list[str]) -> int:
             raise
         raise UsageError(f"mixcodec {name} needs pip install 'mixcodec[{EXTRAS[name]}]' ({error.name} is missing)") from None
     return 0
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Raise UsageError for an empty word, such as that of a variable which was not set, or an option that is given one."""
+    for before, word in zip(["", *words], words, strict=False):
+        option, equals, value = word.partition("=") if word.startswith("-") else (before, "=", word)
+        if equals and not value and option not in MAY_BE_EMPTY:
+            what = f"{option} is given" if option.startswith("-") else "a name is"
+            raise UsageError(f"{what} the empty string; was a variable not set?")
+
+
+def _newest(command: str, word: str) -> str:
+    """An argument of a command, by its present name where it is an option that had another."""
+    option, equals, value = word.partition("=")
+    return OLDER.get(command, {}).get(option, option) + equals + value
 
 
 def _plain(command: Callable[..., None], arguments: list[str]) -> Callable[[], None] | None:
@@ -147,7 +259,7 @@ def _plain(command: Callable[..., None], arguments: list[str]) -> Callable[[], N
         if value.startswith("-") and value != "-":
             return None
         try:
-            named[option.name] = float(value) if option.annotation == "float | None" else value
+            named[option.name] = PLAIN[option.annotation](value)
         except ValueError:
             return None
     if any(option.kind not in (option.KEYWORD_ONLY, option.POSITIONAL_ONLY) for option in parameters.values()):

@@ -1,10 +1,18 @@
-"""Where a command writes when it is not told."""
+"""Where a command writes: its result when it is not told, and what it says of that."""
 
 from __future__ import annotations
 
 import os
+import sys
+from typing import TextIO
 
 from mixcodec.errors import UsageError
+from mixcodec.files import is_stream
+
+
+def summary_stream(target: str) -> TextIO:
+    """Where to say what has been written to `target`: on standard error where that is a stream, such as /dev/stdout."""
+    return sys.stderr if is_stream(target) and os.path.realpath(target) != os.devnull else sys.stdout
 
 
 def target_beside(source: str, suffix: str) -> str:

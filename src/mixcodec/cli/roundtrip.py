@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from mixcodec.models import DEFAULT_MODEL, PLAIN
 
@@ -14,7 +13,7 @@ def roundtrip(
     *,
     output: str | None = None,
     kbps: float | None = None,
-    quality: int | None = None,
+    codebooks: int | None = None,
     model: str = DEFAULT_MODEL,
     variant: str | None = None,
 ) -> None:
@@ -24,32 +23,33 @@ def roundtrip(
         input: Audio file.
         output: The wav to write, also -o; the .mxc goes beside it. By default the input's name with .roundtrip.wav.
         kbps: Bitrate of the whole file, all channels together, kbps. By default the model's usual number of codebooks.
-        quality: So many codebooks instead, whatever they cost: 1 to the model's.
+        codebooks: So many codebooks instead, whatever they cost: 1 to the model's.
         model: A shipped model (see mixcodec models) or a model folder.
         variant: Of the model's graphs, such as int8 (see mixcodec info MODEL). By default the plain ones.
     """
     from mixcodec.audio import check_audio_target
     from mixcodec.cli.progress import progress_bar
-    from mixcodec.cli.table import codebooks, columns, real_kbps
+    from mixcodec.cli.table import codes_per_frame, columns, real_kbps
     from mixcodec.errors import UsageError
+    from mixcodec.files import atomic_output, check_distinct, is_stream
     from mixcodec.runtime import decode_file, encode_file, load
     from mixcodec.runtime.mel import file_mel_distance
 
-    if "-" in (input, output):
-        raise UsageError("roundtrip works on files, not on standard input or output; use encode and decode for those")
-    wav = output or os.path.splitext(input)[0] + ".roundtrip.wav"
-    check_audio_target(wav)
+    wav = os.path.splitext(input)[0] + ".roundtrip.wav" if output is None else output
     mxc = os.path.splitext(wav)[0] + ".mxc"
+    if any(map(is_stream, (input, wav, mxc))):
+        raise UsageError("roundtrip works on files, not on standard input or output; use encode and decode for those")
+    check_audio_target(wav)
+    for target in (wav, mxc):
+        check_distinct(target, input)
+    check_distinct(mxc, wav)
     codec = load(model, variant=variant)
-    with progress_bar("encoding") as progress:
-        made = encode_file(codec, input, mxc, kbps, progress, quality=quality)
-    try:
+    with atomic_output(mxc) as coded, atomic_output(wav) as decoded:
+        with progress_bar("encoding") as progress:
+            made = encode_file(codec, input, coded, kbps, progress, codebooks=codebooks)
+        coded.seek(0)
         with progress_bar("decoding") as progress:
-            decode_file(codec, mxc, wav, progress)
-    except BaseException:
-        with suppress(OSError):
-            os.remove(mxc)
-        raise
+            decode_file(codec, coded, decoded, progress)
     distance = file_mel_distance(input, wav, codec.sample_rate)
     header = made.header
     pcm_bytes = 2 * made.sample_count * header.channels
@@ -59,7 +59,7 @@ def roundtrip(
                 ("model", codec.name if codec.variant == PLAIN else f"{codec.name}, {codec.variant}"),
                 ("duration", f"{made.seconds:.2f} s"),
                 ("signal", f"{header.sample_rate} Hz, {header.channels} channel{'s' * (header.channels > 1)}"),
-                ("codebooks", f"{codebooks(header)} of {codec.codebooks}"),
+                ("codebooks", f"{codes_per_frame(header)} of {codec.codebooks}"),
                 ("size as 16-bit PCM", f"{pcm_bytes} bytes"),
                 ("size as .mxc", f"{made.file_bytes} bytes"),
                 ("nominal bitrate", f"{header.nominal_kbps:.3f} kbps"),

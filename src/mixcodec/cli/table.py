@@ -24,7 +24,7 @@ def real_kbps(file_bytes: int, seconds: float) -> str:
     return f"{file_bytes * 8 / seconds / 1000:.3f} kbps" if seconds else "no audio"
 
 
-def codebooks(header: Header) -> str:
+def codes_per_frame(header: Header) -> str:
     """How many codes a frame usually has: a mixed number where some have one more."""
     return f"{header.codebooks + header.more / header.packet_frames:.4g}"
 

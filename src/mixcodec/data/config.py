@@ -8,6 +8,7 @@ from pathlib import Path
 from mixcodec.data.augment import Augment
 from mixcodec.data.holdout import UNITS, hold_out
 from mixcodec.data.manifest import Manifest, build_manifest, split_by_speaker
+from mixcodec.data.pitch import Track, open_tracks, track_places
 from mixcodec.data.segments import Segments
 from mixcodec.data.store import Progress, Store, open_store
 from mixcodec.errors import DataError
@@ -61,6 +62,10 @@ class DataConfig:
     """Lowest active level of a segment after level augmentation, in dBFS."""
     level_high: float = -14.0
     """Highest active level."""
+    speed_low: float = 1.0
+    """Slowest speed at which a segment is played, its pitch and formants with it: 0.75 to 1.3 make several voices of each."""
+    speed_high: float = 1.0
+    """Fastest speed."""
     p_flip: float = 0.5
     """Probability that a segment's polarity is inverted."""
     p_noise: float = 0.0
@@ -89,6 +94,8 @@ class DataConfig:
             raise DataError(f"validation_unit is {self.validation_unit!r}: {nearest(self.validation_unit, list(UNITS))}")
         if self.manifest == "scan" and (self.split or self.kind):
             raise DataError("split and kind choose rows of a manifest, but manifest='scan' uses none")
+        if not 0.25 <= self.speed_low <= self.speed_high <= 4:
+            raise DataError(f"speed_low and speed_high are {self.speed_low} and {self.speed_high}, no range within 0.25 to 4")
         for name in ("validation", "exclude"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # a list, when it comes from YAML
         _ = self.augment
@@ -113,6 +120,7 @@ class Data:
     train: Store
     valid: Store  # may hold no clips
     held_out: str = ""  # what is in it, in words
+    tracks: tuple[Track, dict[int, int]] | None = None  # pitch of all clips, and where each clip's begins
 
     @property
     def manifest_hash(self) -> str:
@@ -121,7 +129,16 @@ class Data:
     def train_segments(self) -> Segments:
         """Augmented segments, drawn with the config's seed."""
         c = self.config
-        return Segments(self.train, c.segment_seconds, c.batch_size, c.seed, balance=c.balance, augment=c.augment)
+        return Segments(
+            self.train,
+            c.segment_seconds,
+            c.batch_size,
+            c.seed,
+            balance=c.balance,
+            augment=c.augment,
+            speeds=(c.speed_low, c.speed_high),
+            tracks=self.tracks,
+        )
 
     def valid_segments(self) -> Segments:
         """Segments as they were recorded. Use batches 0 to `validation_batches` - 1: they don't depend on the config's seed,
@@ -132,8 +149,11 @@ class Data:
         return Segments(self.valid, c.segment_seconds, c.batch_size, 0, balance=c.balance)
 
 
-def open_data(config: DataConfig, progress: Progress | None = None) -> Data:
-    """Lists, packs (or finds in the cache) and splits the corpus that `config` describes. Raises DataError."""
+def open_data(config: DataConfig, progress: Progress | None = None, pitch: bool = False) -> Data:
+    """Lists, packs (or finds in the cache) and splits the corpus that `config` describes; tracks its `pitch` if asked to.
+
+    Raises DataError.
+    """
     cache_dir = Path(os.path.expanduser(config.cache_dir))
     manifest = build_manifest(
         os.path.expanduser(config.root),
@@ -151,13 +171,17 @@ def open_data(config: DataConfig, progress: Progress | None = None) -> Data:
     if by_speaker:
         train, valid = split_by_speaker(manifest, config.validation, config.validation_fraction, config.seed)
     store = open_store(manifest, config.sample_rate, cache_dir, processes=config.processes, progress=progress)
+    tracks = None
+    if pitch:
+        stem = cache_dir / f"pitch-{manifest.cache_key[:16]}-{config.sample_rate}"
+        tracks = open_tracks(store, stem, config.processes), track_places(store)
     if by_speaker:
         told = f"{len(valid.units)} of {len(manifest.units)} speakers, {valid.seconds:.0f} s" if valid.entries else "nothing"
-        data = Data(config, manifest, store.subset(train), store.subset(valid), told)
+        data = Data(config, manifest, store.subset(train), store.subset(valid), told, tracks)
     else:
         cut = hold_out(store, config.validation_fraction, config.validation_unit, config.seed)
         trained, validated = (dataclasses.replace(store, clips=clips) for clips in (cut.train, cut.valid))
-        data = Data(config, manifest, trained, validated, cut.told)
+        data = Data(config, manifest, trained, validated, cut.told, tracks)
     if not data.train.clips:
         raise DataError(f"{manifest.root}: no file of the training speakers can be used")
     log.info("%d clips, %.1f h to train on; held out: %s", len(data.train), data.train.seconds / 3600, data.held_out)

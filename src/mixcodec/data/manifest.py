@@ -21,25 +21,27 @@ import logging
 import os
 import re
 import stat
+import warnings
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import soundfile as sf
 
 from mixcodec.audio import AudioReader
-from mixcodec.errors import DataError, FileError, MixcodecError
+from mixcodec.contents import Contents
+from mixcodec.errors import AudioError, AudioWarning, DataError, FileError
 from mixcodec.files import atomic_output
 from mixcodec.folders import audio_files, not_regular, printable
+from mixcodec.formats import Damage, survey
 
 log = logging.getLogger(__name__)
 
 MANIFEST_NAME = "manifest.tsv"
 CACHE_MAGIC = "mixcodec-manifest-cache"
 CACHE_VERSION = 2
-MOST_FRAMES_A_BYTE = 4096
-"""A header that promises more than this for each byte of its file is not believed: the samples are counted."""
 MOST_WARNINGS = 20
 """Files that were left out are named one by one, up to this number."""
 
@@ -329,7 +331,7 @@ def _probe(root: Path, labelled: list[_Labelled], cache_dir: Path | None) -> tup
             continue
         row = known.get(item.path)
         if row is None or row[:2] != [found.st_size, found.st_mtime_ns]:
-            row = fresh[item.path] = [found.st_size, found.st_mtime_ns, *_header(path, found.st_size)]
+            row = fresh[item.path] = [found.st_size, found.st_mtime_ns, *_header(path)]
         if len(row) == 3:
             broken.append(Broken(item.path, row[2]))
             continue
@@ -341,21 +343,48 @@ def _probe(root: Path, labelled: list[_Labelled], cache_dir: Path | None) -> tup
     return entries, broken
 
 
-def _header(path: Path, size: int) -> list[Any]:
-    """[frames, rate, channels] of an audio file of `size` bytes, or [reason]."""
+def _header(path: Path) -> list[Any]:
+    """[frames, rate, channels] of an audio file, or [reason].
+
+    A length that the file does not tell, or tells so that it can't be true, is measured: a flac that was written to a pipe would
+    else count as 2^63 frames, and outweigh all others.
+    """
     try:
-        with AudioReader(path) as reader:
-            frames = reader.sample_count
-            if not 0 < frames <= MOST_FRAMES_A_BYTE * size:  # not known when the header was written, or not true
-                frames = sum(block.shape[-1] for block in reader.blocks())
-            return [frames, reader.sample_rate, reader.channels] if frames else ["holds no samples"]
-    except (MixcodecError, OSError, RuntimeError) as e:
+        sf.info(os.fsencode(path))  # names need not be UTF-8
+    except (sf.SoundFileError, OSError, RuntimeError) as e:
+        reason = f"not readable as audio ({getattr(e, 'error_string', None) or e})"
+        if not os.path.getsize(path):
+            return ["is empty (0 bytes)"]
+        if not _can_be_mended(path):
+            return [reason]
+    try:
+        with AudioReader(path, quick=True) as reader:
+            frames, rate, channels = reader.sample_count, reader.sample_rate, reader.channels
+            if not reader.sure:
+                with warnings.catch_warnings():  # they come again when the file is packed
+                    warnings.simplefilter("ignore", AudioWarning)
+                    frames = sum(block.shape[-1] for block in reader.blocks())
+        if not frames:
+            with AudioReader(path):  # empty, or damaged: then this says so
+                pass
+    except (AudioError, FileError) as e:
         return [reason_of(e, path)]
+    return [frames, rate, channels] if frames else ["holds no samples"]
 
 
 def reason_of(error: Exception, path: Path) -> str:
     """What is wrong with the file, without its name, which stands before it anyway."""
     return str(error).removeprefix(f"{path}: ")
+
+
+def _can_be_mended(path: Path) -> bool:
+    """Whether a file that libsndfile can't read is joined of several, or has a wrong size in its header."""
+    try:
+        with open(path, "rb") as file:
+            parts = survey(Contents(file, own=True), quick=True).parts
+    except (OSError, Damage):
+        return False
+    return len(parts) > 1 or any(part.patches for part in parts)
 
 
 def _load_cache(path: Path | None) -> dict[str, list[Any]]:

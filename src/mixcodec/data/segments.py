@@ -10,11 +10,14 @@ what the run that was not stopped would have seen. And a batch can be made in pa
 """
 
 import dataclasses
+import math
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 
 from mixcodec.data.augment import Augment, frame_power
+from mixcodec.data.pitch import Track, track_hop
 from mixcodec.data.store import Store
 from mixcodec.errors import DataError
 
@@ -39,12 +42,24 @@ class Segments:
     """`batch(step, part)` -> (batch, N) float32 in [-1, 1], for any step >= 0."""
 
     def __init__(
-        self, store: Store, seconds: float, batch: int, seed: int = 0, *, balance: float = 0.5, augment: Augment | None = None
+        self,
+        store: Store,
+        seconds: float,
+        batch: int,
+        seed: int = 0,
+        *,
+        balance: float = 0.5,
+        augment: Augment | None = None,
+        speeds: tuple[float, float] = (1.0, 1.0),
+        tracks: tuple[Track, dict[int, int]] | None = None,
     ) -> None:
         """`seconds` is the length of a segment, `batch` how many a batch has, `balance` the power of a unit's seconds that
-        its share is proportional to. `augment=None` leaves the samples as they are in the store."""
+        its share is proportional to. `augment=None` leaves the samples as they are in the store. A segment is played at a
+        speed drawn (its logarithm evenly) from `speeds`, its pitch with it: another voice, more or less. `tracks` are those of
+        the whole store and where each clip's begins."""
         self.store, self.size, self.samples = store, batch, round(seconds * store.sample_rate)
-        self.seed, self.augment = seed, augment
+        self.seed, self.augment, self.speeds, self.tracks = seed, augment, speeds, tracks
+        self._hop = track_hop(store.sample_rate) if tracks else 0
         if not store.clips:
             raise DataError("no clips to draw segments from")
         if self.samples < 1 or batch < 1 or seed < 0:
@@ -62,38 +77,62 @@ class Segments:
 
         Parts 0, 1, ... of it, one after the other, are the batch of a larger `batch`.
         """
-        return np.stack([self._augmented(step, item) for item in range(part * self.size, (part + 1) * self.size)])
+        return self.batch_with_pitch(step, part)[0]
 
-    def _augmented(self, step: int, item: int) -> Wave:
-        wave, _ = self.segment(step, item)
-        return self.augment(wave[None], self.store.sample_rate, self._rng(step, item, 0))[0] if self.augment else wave
+    def batch_with_pitch(self, step: int, part: int = 0) -> tuple[Wave, Track]:
+        """The same, and the pitch (batch, N // hop + 1) in Hz every 5 ms, 0 where there is none; (batch, 0) without tracks."""
+        items = [self._augmented(step, item) for item in range(part * self.size, (part + 1) * self.size)]
+        return np.stack([wave for wave, _ in items]), np.stack([track for _, track in items])
+
+    def _augmented(self, step: int, item: int) -> tuple[Wave, Track]:
+        wave, _, track = self._drawn(step, item)
+        return (self.augment(wave[None], self.store.sample_rate, self._rng(step, item, 0))[0] if self.augment else wave), track
 
     def segment(self, step: int, item: int) -> tuple[Wave, str]:
         """(N,) samples and their unit, before augmentation. Of several tries that are all nearly silent, the most active."""
+        return self._drawn(step, item)[:2]
+
+    def _drawn(self, step: int, item: int) -> tuple[Wave, str, Track]:
         rng = self._rng(step, item)
-        best: tuple[float, Wave, str] | None = None
+        low, high = (math.log(speed) for speed in self.speeds)
+        speed = math.exp(rng.uniform(low, high)) if low < high else self.speeds[0]
+        best: tuple[float, Wave, str, Track] | None = None
         for _ in range(TRIES):
             i = int(np.searchsorted(self._bounds, rng.random(), side="right"))
-            wave = self._fill(self._units[i], rng)
+            wave, track = self._fill(self._units[i], rng, math.ceil(self.samples * speed))
             share = active_share(wave, self.store.sample_rate)
             if best is None or share > best[0]:
-                best = share, wave, self.units[i]
+                best = share, wave, self.units[i], track
             if share >= MIN_ACTIVE:
                 break
         assert best is not None
-        return best[1], best[2]
+        _, wave, unit, track = best
+        return (wave, unit, track) if speed == 1 else (*self._played(wave, unit, speed), self._retimed(track, speed))
+
+    def _played(self, wave: Wave, unit: str, speed: float) -> tuple[Wave, str]:
+        """The wave at that speed, cut or filled with silence to a segment's length."""
+        faster: Wave = soxr.resample(wave, speed, 1.0, quality="HQ")[: self.samples].astype(np.float32)
+        return np.pad(faster, (0, self.samples - len(faster))), unit
+
+    def _retimed(self, track: Track, speed: float) -> Track:
+        if not len(track):
+            return track
+        at = np.round(np.arange(self.samples // self._hop + 1) * speed).astype(int)
+        return np.asarray(track[np.minimum(at, len(track) - 1)] * np.float32(speed))
 
     def _rng(self, *key: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
 
-    def _fill(self, unit: _Unit, rng: np.random.Generator) -> Wave:
+    def _fill(self, unit: _Unit, rng: np.random.Generator, samples: int) -> tuple[Wave, Track]:
+        """`samples` samples of one unit and their pitch."""
         rate = self.store.sample_rate
-        out = np.zeros(self.samples, np.float32)
+        out = np.zeros(samples, np.float32)
+        track = np.zeros(samples // self._hop + 1 if self.tracks else 0, np.float32)
         filled = 0
-        while filled < self.samples:
+        while filled < samples:
             if filled and rng.random() < P_GAP:
                 filled += int(rng.uniform(*GAP_SECONDS) * rate)
-            room = self.samples - filled
+            room = samples - filled
             if room <= 0:
                 break
             k = int(np.searchsorted(unit.ends, rng.integers(unit.ends[-1]), side="right"))
@@ -112,8 +151,19 @@ class Segments:
             if len(piece) < room:
                 _ramp(piece[::-1], fade)
             out[filled : filled + len(piece)] = piece
+            if self.tracks:
+                self._fill_track(track, filled, len(piece), int(unit.offsets[k]), start, length)
             filled += len(piece)
-        return out
+        return out, track
+
+    def _fill_track(self, track: Track, at: int, samples: int, offset: int, start: int, length: int) -> None:
+        """Writes, in place, the pitch of `samples` samples that begin at `at`, and `start` samples into the clip of `length` at
+        `offset`."""
+        assert self.tracks
+        tracks, places = self.tracks
+        first, last = -(-at // self._hop), (at + samples - 1) // self._hop
+        inside = (np.arange(first, last + 1) * self._hop - at + start + self._hop // 2) // self._hop
+        track[first : last + 1] = tracks[places[offset] + np.minimum(inside, length // self._hop)]
 
 
 def active_share(wave: Wave, sample_rate: int) -> float:

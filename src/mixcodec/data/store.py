@@ -18,6 +18,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import warnings
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -28,9 +29,9 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from mixcodec.audio import AudioReader
+from mixcodec.audio import AudioReader, NotFiniteError
 from mixcodec.data.manifest import Broken, Entry, Manifest, cache_output, reason_of, unit_name, warn_left_out
-from mixcodec.errors import DataError, MixcodecError
+from mixcodec.errors import AudioWarning, DataError, MixcodecError
 from mixcodec.folders import printable
 
 log = logging.getLogger(__name__)
@@ -124,9 +125,10 @@ def open_store(
 def decode(path: Path, sample_rate: int) -> Samples:
     """(N,) mono int16 samples of an audio file at `sample_rate`, silence at both ends trimmed to 0.1 s.
 
-    Block by block, so an hour of stereo never stands in memory as floats. Raises MixcodecError for a file that can't be read, and
-    ValueError where there is nothing to use."""
-    with AudioReader(path) as reader:
+    Block by block, so an hour of stereo never stands in memory as floats. Raises ValueError where there is nothing to use,
+    AudioError or FileError where it can't be read, or sound is missing in the middle; where it is at the end, that is logged."""
+    with AudioReader(path) as reader, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", AudioWarning)
         native = reader.sample_rate
         resampler = soxr.ResampleStream(native, sample_rate, 1, dtype="float32") if native != sample_rate else None
         parts = []
@@ -135,6 +137,8 @@ def decode(path: Path, sample_rate: int) -> Samples:
             parts.append(_quantize(resampler.resample_chunk(mono) if resampler else mono))
         if resampler:
             parts.append(_quantize(resampler.resample_chunk(np.zeros(0, np.float32), last=True)))
+    for warning in said:
+        log.warning("%s", printable(str(warning.message)))
     return _trim(np.concatenate(parts) if parts else np.zeros(0, np.int16), sample_rate)
 
 
@@ -161,8 +165,12 @@ def _decode_chunk(job: tuple[Path, list[str], int]) -> list[Samples | str]:
     for path in paths:
         try:
             out.append(decode(root / path, sample_rate))
-        except (MixcodecError, OSError, RuntimeError, ValueError) as e:
-            out.append(reason_of(e, root / path))
+        except NotFiniteError:
+            out.append("holds NaN or infinite samples")
+        except (MixcodecError, OSError, RuntimeError) as e:
+            out.append(f"can't be decoded ({reason_of(e, root / path)})")
+        except ValueError as e:
+            out.append(str(e))
     return out
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,11 @@ class EntropyModel(ABC):
     kind: ClassVar[str]
     number: ClassVar[int]
     needs_tables: ClassVar[bool] = False
+
+    def __reduce__(self) -> tuple[type[EntropyModel], tuple[Any, ...]]:
+        """Pickled and copied as what it is built from: the tables of constriction are made again where they are needed."""
+        given = vars(self)["tables" if self.needs_tables else "size"]
+        return type(self), (given,)
 
     @property
     def mark(self) -> int:

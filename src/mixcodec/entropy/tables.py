@@ -39,7 +39,7 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +109,7 @@ class Tables:
     size: int
     books: tuple[BookTables, ...]
 
-    @property
+    @cached_property
     def fingerprint(self) -> int:
         """32 bits that change with the tables: the file's own CRC."""
         return zlib.crc32(self._body())

@@ -36,7 +36,7 @@ def folder_to_codes(codec: Codec, root: Path, listed: Path | None, kbps: float) 
     clips = []
     for clip in find_clips(root, listed):
         wave, sample_rate = read_audio(root / clip.name)
-        tokens = codec.wave_to_tokens(wave, sample_rate, kbps * (1 if wave.ndim == 1 else wave.shape[0]))
+        tokens = codec.wave_to_tokens(wave, sample_rate, codebooks=codec.codebooks_for(kbps))
         clips += list(tokens.codes.reshape(-1, tokens.frames, tokens.codebooks))
     return clips
 

@@ -17,6 +17,7 @@ from mixcodec.evaluate.baselines.base import Coder
 from mixcodec.evaluate.clips import Clip, read_clip
 from mixcodec.evaluate.metrics import METRICS, Metric, UnscorableError
 from mixcodec.evaluate.results import Row
+from mixcodec.temporary import temporary_folder
 
 
 class CodingError(RuntimeError):
@@ -46,18 +47,16 @@ class Measured:
 
 def clip_rows(clip: Clip, coders: Sequence[Coder], delays: dict[str, int], conditions: Conditions) -> Iterator[Measured]:
     """The clip through each coder. Whatever goes wrong stands in the row's `problems`; nothing is left out."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         try:
-            reference = read_clip(
-                conditions.root / clip.name, Path(folder) / "source.wav", conditions.sample_rate, conditions.mono
-            )
+            reference = read_clip(conditions.root / clip.name, folder / "source.wav", conditions.sample_rate, conditions.mono)
         except Exception as error:  # whatever a file does to its reader: it is said, and the run goes on
             for coder in coders:
                 yield Measured(blank_row(clip, coder, clip.seconds, {"codec": _reason(error)}))
             return
         judge = Judge(reference, conditions, clip.text)
         for coder in coders:
-            yield _measure(clip, coder, reference, judge, delays[coder.point], conditions, Path(folder))
+            yield _measure(clip, coder, reference, judge, delays[coder.point], conditions, folder)
 
 
 def blank_row(clip: Clip, coder: Coder, seconds: float, problems: dict[str, str]) -> Row:

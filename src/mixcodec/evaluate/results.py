@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mixcodec.errors import DataError
+from mixcodec.evaluate.metrics import METRICS
 from mixcodec.evaluate.metrics.base import Scale
 from mixcodec.files import atomic_output
 
@@ -141,7 +142,7 @@ def read_results(path: Path) -> Results:
         about = json.loads((table.schema.metadata or {})[METADATA_KEY])
         if about["format"] != FORMAT:
             raise DataError(f"{path}: is of format {about['format']}, but this mixcodec reads format {FORMAT}")
-        scales = [Scale(**{**scale, **_limits(scale)}) for scale in about["scales"]]
+        scales = [_scale(known) for known in about["scales"]]
         rows = []
         for record in table.to_pylist():
             scores = {s.name: record[s.name] for s in scales if record[s.name] is not None}
@@ -155,5 +156,8 @@ def read_results(path: Path) -> Results:
         raise DataError(f"{path}: is not a results file of mixcodec eval ({error})") from None
 
 
-def _limits(scale: dict[str, Any]) -> dict[str, float]:
-    return {name: float(scale[name]) for name in ("low", "high")}
+def _scale(known: dict[str, Any]) -> Scale:
+    """A scale as it was written; what results written before scales had such facts do not say, the metric of today says."""
+    today = {scale.name: scale for kind in METRICS.kinds() for scale in METRICS.build(kind).scales}.get(known["name"])
+    facts = {name: getattr(today, name) for name in ("compares", "coarse", "followed")} if today else {}
+    return Scale(**{**facts, **known, "low": float(known["low"]), "high": float(known["high"])})

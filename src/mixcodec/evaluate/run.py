@@ -12,7 +12,7 @@ import importlib.metadata
 import multiprocessing
 import os
 import platform
-import tempfile
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,15 +30,16 @@ from mixcodec.evaluate.align import DelayError, aligned, find_delay
 from mixcodec.evaluate.baselines.base import Coder
 from mixcodec.evaluate.clips import Clip, read_clip
 from mixcodec.evaluate.codebooks import codebook_use
-from mixcodec.evaluate.extras import need_package
 from mixcodec.evaluate.gates import gate_clips, prove
 from mixcodec.evaluate.journal import Journal, measurement_key
 from mixcodec.evaluate.measure import Conditions, Measured, blank_row, clip_rows, through
 from mixcodec.evaluate.metrics import METRICS
 from mixcodec.evaluate.results import CodebookUse, Results, write_results
+from mixcodec.extras import need_package
 from mixcodec.files import atomic_output
 from mixcodec.folders import printable
 from mixcodec.outside import discover
+from mixcodec.temporary import remove_ours, temporary_folder
 
 if TYPE_CHECKING:
     from mixcodec.evaluate.report import Listening
@@ -86,7 +87,7 @@ def evaluate(plan: Plan, out: Path, progress: Progress | None = None) -> Results
         raise FileError(f"{out}: cannot be made a folder ({error.strerror}); choose another with --out") from None
     versions = {coder.point: coder.version() for coder in plan.coders}
     keys = {clip.name: clip_keys(plan, clip, delays, versions) for clip in plan.clips}
-    with Journal(out / "journal.jsonl") as journal:
+    with Journal(out / OUTPUTS[0]) as journal:
         measure_all(plan, delays, keys, journal, progress)
         ordered = [_labelled(journal.done[key], clip) for clip in plan.clips for key in keys[clip.name].values()]
     results = Results(
@@ -111,13 +112,13 @@ def measured_delays(plan: Plan, clips: Sequence[Clip]) -> dict[str, int | None]:
     references: dict[str, list[Wave]] = {coder.point: [] for coder in plan.coders}
     decoded: dict[str, list[Wave]] = {coder.point: [] for coder in plan.coders}
     for clip in clips:
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder) / "source.wav"
+        with temporary_folder() as folder:
+            source = folder / "source.wav"
             with suppress(Exception):  # whatever fails here fails in the run too, which says so
                 reference = read_clip(conditions.root / clip.name, source, conditions.sample_rate, conditions.mono)
                 for coder in plan.coders:
                     with suppress(Exception):  # likewise
-                        wave = through(coder, source, Path(folder), conditions.sample_rate)[1]
+                        wave = through(coder, source, folder, conditions.sample_rate)[1]
                         references[coder.point].append(np.atleast_2d(reference)[0])
                         decoded[coder.point].append(np.atleast_2d(wave)[0])
     found: dict[str, int | None] = {}
@@ -233,13 +234,21 @@ def begin_work(parent: int) -> None:
 
 
 def end_with_parent(parent: int) -> None:
-    """Let a worker end when the process that made it does, even if that was killed and could tell nobody."""
+    """Let a worker end, and leave no temporary file, when the process that made it does or tells it to.
+
+    The process may also have been killed, and could tell nobody.
+    """
+
+    def end(*_: object) -> None:
+        remove_ours()
+        os._exit(1)
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
-        os._exit(1)
+        end()
 
+    signal.signal(signal.SIGTERM, end)
     threading.Thread(target=watch, daemon=True).start()
 
 
@@ -289,6 +298,10 @@ def about(plan: Plan, delays: dict[str, int | None], gates: Sequence[str]) -> di
     }
 
 
+OUTPUTS = ("journal.jsonl", "results.parquet", "summary.md", "report.html")
+"""What a run writes into its folder."""
+
+
 def write_outputs(plan: Plan, results: Results, out: Path) -> None:
     """Write results.parquet, summary.md and report.html into the folder `out`, each whole or not at all."""
     from mixcodec.evaluate.report import choose_clips, summary_markdown, write_report
@@ -307,13 +320,13 @@ def listening(plan: Plan, results: Results, worst: dict[str, list[str]]) -> List
     wanted = {clip for clips in worst.values() for clip in clips}
     heard = Listening(worst=worst)
     for clip in (clip for clip in plan.clips if printable(clip.name) in wanted):
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder) / "source.wav"
+        with temporary_folder() as folder:
+            source = folder / "source.wav"
             reference = read_clip(conditions.root / clip.name, source, rate, conditions.mono)
             excerpt = Excerpt(printable(clip.name), reference, rate)
             for coder in plan.coders:
                 with suppress(Exception):  # it failed in the run too, and is listed there
-                    wave = through(coder, source, Path(folder), rate)[1]
+                    wave = through(coder, source, folder, rate)[1]
                     wave = aligned(wave, results.about["delays"][coder.point] or 0, reference.shape[-1])
                     excerpt.takes[coder.point] = Take(wave, rate)
             heard.excerpts.append(excerpt)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mixcodec.errors import FileError
-from mixcodec.evaluate.extras import MissingPartError, need_package
+from mixcodec.extras import MissingPartError, need_package
 from mixcodec.files import atomic_output
 
 EXTRA = "eval-words"

@@ -5,6 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from mixcodec.losses.frames import framed
 from mixcodec.nn.processes import mean_over_processes
 
 BANDS = 15  # third octaves from 150 Hz up
@@ -58,7 +59,7 @@ class Envelope(torch.nn.Module):
         """Envelopes (B, BANDS, S, SEGMENT_FRAMES) of segments that overlap by two thirds; None if there is no whole one."""
         if wave.shape[1] < (SEGMENT_FRAMES + 1) * self.hop:
             return None
-        spectrum = torch.fft.rfft(wave.unfold(1, 2 * self.hop, self.hop) * self.taper, self.size)
+        spectrum = torch.fft.rfft(framed(wave, 2 * self.hop, self.hop) * self.taper, self.size)
         power = torch.view_as_real(spectrum).square().sum(-1)
         envelope = (power @ self.bands + 1e-8).sqrt()
         return envelope.transpose(1, 2).unfold(2, SEGMENT_FRAMES, SEGMENT_FRAMES // 3)

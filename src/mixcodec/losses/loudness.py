@@ -4,6 +4,8 @@ import math
 
 import torch
 
+from mixcodec.losses.frames import framed
+
 BANDS = 49
 WINDOW_SECONDS = 0.032
 LISTENING_POWER = 1e7  # mean power of the speech band at the listening level, over that at the threshold of hearing
@@ -75,7 +77,7 @@ class Loudness(torch.nn.Module):
 
     def _bark_power(self, wave: torch.Tensor) -> torch.Tensor:
         """Power (B, T, BANDS) over that of 0 dB, the whole wave brought to the listening level."""
-        frames = wave.unfold(1, self.size, self.size // 2) * self.taper
+        frames = framed(wave, self.size, self.size // 2) * self.taper
         power = torch.view_as_real(torch.fft.rfft(frames)).square().sum(-1)
         level = (power @ self.speech).mean(1).clamp(min=1e-3) / LISTENING_POWER
         return power @ self.bands / level[:, None, None]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mixcodec.losses.frames import framed
 from mixcodec.mel import mel_edges, mel_filters
 from mixcodec.nn.processes import mean_over_processes
 
@@ -91,7 +92,7 @@ class Spectral(torch.nn.Module):
         return mean_over_processes(energy.mean()) if self.training else energy.mean()
 
     def _spectrum(self, window: int, wave: torch.Tensor, mel: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        frames = wave.unfold(-1, window, window // 2) * getattr(self, f"taper_{window}")
+        frames = framed(wave, window, window // 2) * getattr(self, f"taper_{window}")
         re, im = torch.view_as_real(torch.fft.rfft(frames, norm="ortho")).unbind(-1)
         mag = (re * re + im * im + 1e-9).sqrt()
         return re, im, mag, mag ** (self.power - 1), (mag @ mel).clamp(min=FLOOR).log()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from mixcodec.errors import ModelError
@@ -35,15 +36,16 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     Raises:
         ModelError: there is no such model; the message names the nearest one.
     """
-    name = os.fspath(name_or_path)
+    name = os.fsdecode(name_or_path)
     known = shipped_models()
     if name in known:
         return HOME / name
     folder = Path(name)
-    if (folder / CONFIG).is_file():
-        return folder
-    if folder.is_dir() and name:
-        raise ModelError(f"{name}: is not a model folder (it has no {CONFIG}); give one that mixcodec export made")
+    with suppress(OSError, ValueError):  # a name that no file can have, or a folder that may not be looked into
+        if (folder / CONFIG).is_file():
+            return folder
+        if folder.is_dir() and name:
+            raise ModelError(f"{name}: is not a model folder (it has no {CONFIG}); give one that mixcodec export made")
     raise ModelError(f"unknown model {name!r}; {_advice(name, known)}")
 
 

@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import shutil
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from mixcodec.entropy import ENTROPY, Tables
 from mixcodec.errors import ConfigError, FileError
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.state import State
+from mixcodec.temporary import temporary_folder
 
 FORMAT = 1
 OPSET = 20
@@ -63,43 +63,59 @@ def export_folder(
     net, folder = half_precision(net), folder.resolve()
     if folder.exists() and not (folder / "config.json").is_file() and not (folder.is_dir() and not any(folder.iterdir())):
         raise FileError(f"{folder}: is there and is no model folder, so it is not replaced; choose another name")
-    part: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        part.chmod(0o755)
-        states = {"encoder": net.encoder_state(1), "decoder": net.decoder_state(1)}
-        for direction, state in states.items():
-            _export_graph(net, direction, state, part / f"{direction}.onnx")
-        save_file({k: _stored(v) for k, v in net.state_dict().items()}, part / "model.safetensors", {"format": "pt"})
-        if adversary:
-            save_file({k: _stored(v) for k, v in adversary.state_dict().items()}, part / "adversary.safetensors")
-        if tables:
-            (part / ENTROPY).write_bytes(tables.to_bytes())
-        config = {
-            "format": FORMAT,
-            "name": name,
-            "sample_rate": net.sample_rate,
-            "hop": net.hop,
-            "delay": net.delay,
-            "codebooks": net.codebooks,
-            "codebook_size": net.codebook_size,
-            "default_codebooks": default_codebooks(net),
-            "fingerprint": fingerprint(net),
-            "codec": net.config,
-            **{f"{d}_state": {k: {"shape": list(v.shape[1:])} for k, v in state.items()} for d, state in states.items()},
-            **(about or {}),
-        }
-        (part / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        (part / "card.md").write_text(card)
-        for file in part.iterdir():
-            file.chmod(0o644)
-        replace_folder(part, folder)
+        with temporary_folder(folder.parent) as part:
+            part.chmod(0o755)
+            _write_parts(part, net, name, card, about, adversary, tables)
+            for file in part.iterdir():
+                file.chmod(0o644)
+            replace_folder(part, folder)
     except OSError as error:
         raise FileError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
-    finally:
-        if part:
-            shutil.rmtree(part, ignore_errors=True)
+
+
+def _write_parts(
+    part: Path,
+    net: CodecNet,
+    name: str,
+    card: str,
+    about: Mapping[str, Any] | None,
+    adversary: torch.nn.Module | None,
+    tables: Tables | None,
+) -> None:
+    """Writes the files of a model folder into `part`."""
+    states = {"encoder": net.encoder_state(1), "decoder": net.decoder_state(1)}
+    for direction, state in states.items():
+        _export_graph(net, direction, state, part / f"{direction}.onnx")
+    save_file({k: _stored(v) for k, v in net.state_dict().items()}, part / "model.safetensors", {"format": "pt"})
+    if adversary:
+        save_file({k: _stored(v) for k, v in adversary.state_dict().items()}, part / "adversary.safetensors")
+    if tables:
+        (part / ENTROPY).write_bytes(tables.to_bytes())
+    config = {
+        "format": FORMAT,
+        "name": name,
+        "sample_rate": net.sample_rate,
+        "hop": net.hop,
+        "delay": net.delay,
+        "codebooks": net.codebooks,
+        "codebook_size": net.codebook_size,
+        "default_codebooks": default_codebooks(net),
+        "fingerprint": fingerprint(net),
+        **({"tables": f"{tables.fingerprint:08x}"} if tables else {}),
+        "codec": net.config,
+        **{f"{d}_state": {k: _described(v) for k, v in state.items()} for d, state in states.items()},
+        **(about or {}),
+    }
+    (part / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (part / "card.md").write_text(card)
+
+
+def _described(tensor: torch.Tensor) -> dict[str, Any]:
+    """A state tensor's entry in config.json: its shape without the batch axis, and its type where that is not float32."""
+    dtype = str(tensor.numpy().dtype)
+    return {"shape": list(tensor.shape[1:])} | ({} if dtype == "float32" else {"dtype": dtype})
 
 
 def replace_folder(new: Path, folder: Path) -> None:
@@ -172,7 +188,8 @@ def _export_graph(net: CodecNet, direction: str, state: State, path: Path) -> No
         )
     model = onnx.load(path)
     _forget_origin(model)
-    _halve_weights(model, exact={tuple(t.shape) for t in net.transform.buffers()})
+    helper.set_model_props(model, {"fingerprint": fingerprint(net)})  # so that it is not taken for another model's
+    _halve_weights(model, exact={tuple(t.shape) for part in (net.transform, net.head) if part for t in part.buffers()})
     onnx.checker.check_model(model)
     onnx.save(model, path)
 

@@ -85,7 +85,7 @@ def _decoder_inputs(waves: Sequence[Wave], codec: Codec) -> Any:
     """Codes of the plain encoder, of the first few codebooks or all."""
     generator = np.random.default_rng(0)
     for wave in waves:
-        codes = codec.wave_to_tokens(wave, codec.sample_rate, codec.max_kbps()).codes
+        codes = codec.wave_to_tokens(wave, codec.sample_rate, codebooks=codec.codebooks).codes
         yield {"codes": codes[None, :, : generator.integers(1, codec.codebooks + 1)]}
 
 

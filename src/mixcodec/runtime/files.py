@@ -18,13 +18,14 @@ from mixcodec.bitstream.coding import codes_to_payload
 from mixcodec.bitstream.container import cheapest_coding, decoded_packets, packet_frames_for
 from mixcodec.bitstream.packet import SEEK_STEP
 from mixcodec.bitstream.rescue import MAX_LOST_FRAMES, rescued_packets
+from mixcodec.bitstream.writer import Sink
 from mixcodec.entropy import EntropyModel, Tables
-from mixcodec.errors import BitstreamError, FileError, ModelError, RateError, TokensError
-from mixcodec.files import PathLike, atomic_output, display_name, same_file, seekable_input, temporary_file
+from mixcodec.errors import BitstreamError, ModelError, RateError, TokensError
+from mixcodec.files import Source, Target, atomic_output, check_distinct, display_name, seekable_input, temporary_file
 from mixcodec.models import shipped_models
 from mixcodec.runtime.codec import Codec, load
 from mixcodec.runtime.rate import RateControl, check_only_one, depth_for, depth_to_layout
-from mixcodec.tokens import Tokens
+from mixcodec.tokens import ABSENT, Tokens
 
 Codes = NDArray[np.int64]
 Progress = Callable[[float, float], None]
@@ -58,16 +59,20 @@ class Decoded(MxcFile):
 
     Attributes:
         gaps: from which second to which sound was concealed, because packets were damaged or missing.
+        unwritten: seconds that the header promises beyond what there is, so many that they are not believed.
+        cut: the end is missing, and with it what says how long the signal was; there may have been more.
     """
 
     gaps: tuple[tuple[float, float], ...] = ()
+    unwritten: float = 0.0
+    cut: bool = False
 
 
 class CodeSpool:
     """Codes on their way into a file: (C, t, K) appended in blocks, read again from any frame; on disk where they are many."""
 
     def __init__(self, channels: int, codebooks: int) -> None:
-        self._shape = (channels, codebooks)
+        self.channels, self.codebooks = self._shape = (channels, codebooks)
         self._file: BinaryIO = io.BytesIO()
         self.frames = 0
 
@@ -106,73 +111,117 @@ class CodeSpool:
 
 def encode_file(
     codec: Codec,
-    source: PathLike,
-    target: PathLike,
+    source: Source,
+    target: Target,
     kbps: float | None = None,
     progress: Progress | None = None,
     *,
-    quality: int | None = None,
+    codebooks: int | None = None,
     packet_seconds: float = PACKET_SECONDS,
     metadata: Mapping[str, str] | None = None,
 ) -> MxcFile:
-    """Encode an audio file into a `.mxc` file; ``-`` is standard input or output.
+    """Encode an audio file into a `.mxc` file.
 
     Args:
+        source, target: paths (``-`` is standard input or output), or open binary files; the source may be the bytes of a file.
         kbps: bitrate of the whole file, all channels together, after entropy coding; where even all codebooks, or one alone,
             cannot be made to cost that, the nearest. None codes with the model's usual number of codebooks.
-        quality: so many codebooks instead, whatever they cost; 1 to the codec's.
+        codebooks: so many codes of each frame instead, whatever they cost; 1 to the codec's number of codebooks.
         packet_seconds: sound in a packet, s.
         metadata: UTF-8 keys and values to keep in the file.
 
     Raises:
         FileError, AudioError, RateError, BitstreamError: the input cannot be read, the target not written, the bitrate not
             reached, or the metadata not kept.
-        UsageError: both `kbps` and `quality`, or an impossible `packet_seconds`.
+        UsageError: both `kbps` and `codebooks`, or an impossible `packet_seconds`.
     """
-    _check_distinct(source, target)
-    check_only_one(kbps, quality)
+    check_distinct(target, source)
+    check_only_one(kbps, codebooks)
     with AudioReader(source) as reader:
         try:
-            codebooks = codec.codebooks_to_encode(kbps, quality, reader.channels)
+            books = codec.codebooks_to_encode(kbps, codebooks, reader.channels)
         except RateError as error:
             raise RateError(f"{reader.name}: {error}") from None
         channels = None if reader.channels == 1 else reader.channels
         wanted = codec.packet_frames(packet_seconds)
-        encoder = codec.stream_encoder(channels, sample_rate=reader.sample_rate, codebooks=codebooks)
-        with CodeSpool(reader.channels, codebooks) as spool, atomic_output(target) as file:
+        encoder = codec.stream_encoder(channels=channels, sample_rate=reader.sample_rate, codebooks=books)
+        with CodeSpool(reader.channels, books) as spool, atomic_output(target) as file:
             for block in reader.blocks():
-                spool.append(encoder.push(block))
+                spool.append(encoder.take(block))
                 if progress:
                     progress(encoder.sample_count / reader.sample_rate, reader.sample_count / reader.sample_rate)
             spool.append(encoder.finish())
-            frames = packet_frames_for(reader.channels, codebooks, wanted)
-            trial = [(codes, Layout(codes.shape[1], codebooks, 0)) for codes in spool.sample(frames, CODING_TRIALS)]
-            coding = cheapest_coding(trial, codec.codebook_size, codec.tables)
-            header = codec.header(
-                coding,
-                sample_rate=reader.sample_rate,
-                channels=reader.channels,
-                codebooks=codebooks,
-                most_codebooks=codebooks,
-                packet_frames=frames,
-                length=(encoder.sample_count, spool.frames),
-                metadata=metadata,
-            )
-            write = _write if kbps is None else functools.partial(_write_at_rate, kbps=kbps)
+            length = (encoder.sample_count, spool.frames)
+            header, coding = _header(codec, spool, reader.sample_rate, length, wanted, metadata)
+            write = _write if kbps is None else functools.partial(_write_at_rate, kbps=float(kbps))
             header, size = write(file, header, coding, spool)
             return MxcFile(header, encoder.sample_count, size)
 
 
-def _write(file: BinaryIO, header: Header, coding: EntropyModel, spool: CodeSpool) -> tuple[Header, int]:
+def fill_rate(codec: Codec, tokens: Tokens, kbps: float) -> Tokens:
+    """Of tokens with all codebooks of `codec`, as many codes of each frame as `encode_file` keeps at that bitrate."""
+    length = (tokens.sample_count, tokens.frames)
+    layouts: list[Layout] = []
+    with CodeSpool(tokens.channels, tokens.codebooks) as spool:
+        spool.append(tokens.codes)
+        wanted = codec.packet_frames(PACKET_SECONDS)
+        header, coding = _header(codec, spool, tokens.sample_rate, length, wanted)
+        _write_at_rate(_Nowhere(), header, coding, spool, float(kbps), layouts.append)
+    counts = np.concatenate([layout.counts for layout in layouts] or [np.full(0, tokens.codebooks)])
+    most = int(counts.max(initial=1))
+    kept = np.where(np.arange(most) < counts[:, None], tokens.codes[..., :most], ABSENT)
+    return replace(tokens, codes=kept)
+
+
+class _Nowhere:
+    """Takes the bytes of a file of which only the size counts."""
+
+    def write(self, data: bytes, /) -> None:
+        """Take `data`."""
+
+
+def _header(
+    codec: Codec,
+    spool: CodeSpool,
+    sample_rate: int,
+    length: tuple[int, int],
+    packet_frames: int,
+    metadata: Mapping[str, str] | None = None,
+) -> tuple[Header, EntropyModel]:
+    """The header of a file of these codes, all of them, and the coding that takes the fewest bytes for them."""
+    frames = packet_frames_for(spool.channels, spool.codebooks, packet_frames)
+    trial = [(codes, Layout(codes.shape[1], spool.codebooks, 0)) for codes in spool.sample(frames, CODING_TRIALS)]
+    coding = cheapest_coding(trial, codec.codebook_size, codec.tables)
+    header = codec.header(
+        coding,
+        sample_rate=sample_rate,
+        channels=spool.channels,
+        codebooks=spool.codebooks,
+        most_codebooks=spool.codebooks,
+        packet_frames=frames,
+        length=length,
+        metadata=metadata,
+    )
+    return header, coding
+
+
+def _write(file: Sink, header: Header, coding: EntropyModel, spool: CodeSpool) -> tuple[Header, int]:
     writer = MxcWriter(file, header, coding)
     for codes in spool.packets(header.packet_frames):
         writer.packet(codes)
     return header, writer.finish(_samples(header))
 
 
-def _write_at_rate(file: BinaryIO, header: Header, coding: EntropyModel, spool: CodeSpool, kbps: float) -> tuple[Header, int]:
+def _write_at_rate(
+    file: Sink,
+    header: Header,
+    coding: EntropyModel,
+    spool: CodeSpool,
+    kbps: float,
+    told: Callable[[Layout], None] = lambda layout: None,
+) -> tuple[Header, int]:
     """Write with as many codes as the bitrate buys. How many that is, is found out on a sample of the packets; then what each
-    packet costs with so many, beside the others."""
+    packet costs with so many, beside the others. `told` gets the layout of every packet."""
     target = kbps * 125 * _samples(header) / header.sample_rate
     packets = -(-spool.frames // header.packet_frames)
     end = 11 + 3 * (packets // SEEK_STEP)
@@ -202,6 +251,7 @@ def _write_at_rate(file: BinaryIO, header: Header, coding: EntropyModel, spool: 
             depth, _ = depth_for(wanted, functools.partial(measure, [codes]), most, layout.codes / layout.frames)
             layout = depth_to_layout(depth, layout.frames)
         control.took(layout, writer.packet(codes, layout))
+        told(layout)
     return header, writer.finish(_samples(header))
 
 
@@ -211,16 +261,17 @@ def _samples(header: Header) -> int:
 
 def decode_file(
     codec: Codec | str | None,
-    source: PathLike,
-    target: PathLike,
+    source: Source,
+    target: Target,
     progress: Progress | None = None,
     *,
     lossy: bool = False,
     variant: str | None = None,
 ) -> Decoded:
-    """Decode a `.mxc` file into a wav file; ``-`` is standard input or output.
+    """Decode a `.mxc` file into a wav file.
 
     Args:
+        source, target: paths (``-`` is standard input or output), or open binary files; the source may be the bytes of a file.
         codec: the codec, the name or folder of its model, or None for the shipped model that the file names.
         lossy: decode what is whole of a damaged file, and conceal what is not. Otherwise such a file is an error.
         variant: of the graphs, where `codec` is no codec yet; see `load`.
@@ -229,7 +280,7 @@ def decode_file(
         FileError, BitstreamError, ModelError: the input is not intact or another model's, the model is not there, or
             the target cannot be written.
     """
-    _check_distinct(source, target)
+    check_distinct(target, source)
     check_audio_target(target)
     with seekable_input(source) as stream:
         reader = MxcReader(stream, display_name(source))
@@ -237,11 +288,13 @@ def decode_file(
         coding = checked_coding(codec, reader)
         header = reader.header
         sample_count, frames = _rescued_length(codec, reader) if lossy else reader.verify().length
+        promised = header.length[0] if header.length else None
         try:
             codec.check_frames(frames, sample_count, header.sample_rate)
         except TokensError as error:
             raise BitstreamError(f"{reader.name}: {error}") from None
-        decoder = codec.stream_decoder(None if header.channels == 1 else header.channels, header.sample_rate, sample_count)
+        channels = None if header.channels == 1 else header.channels
+        decoder = codec.stream_decoder(channels=channels, sample_rate=header.sample_rate, sample_count=sample_count)
         gaps: list[tuple[float, float]] = []
         at = 0
         with atomic_output(target) as file:
@@ -259,7 +312,9 @@ def decode_file(
                     progress(at / codec.frame_rate, sample_count / header.sample_rate)
             writer.write(decoder.finish())
             writer.finish()
-    return Decoded(header, sample_count, reader.file_bytes, tuple(gaps))
+    unwritten = max(0, (promised or 0) - sample_count) / header.sample_rate
+    cut = promised is None and not reader.end_position
+    return Decoded(header, sample_count, reader.file_bytes, tuple(gaps), unwritten, cut)
 
 
 def _pieces(reader: MxcReader, coding: EntropyModel, frames: int, lossy: bool) -> Iterator[Codes | int]:
@@ -333,42 +388,40 @@ def checked_coding(codec: Codec, reader: MxcReader) -> EntropyModel:
         raise type(error)(f"{reader.name}: {error}") from None
 
 
-def read_mxc(path: PathLike, codec: Codec | None = None) -> Tokens:
-    """Read a whole `.mxc` file (``-`` is standard input).
+def read_mxc(source: Source, codec: Codec | None = None) -> Tokens:
+    """Read a whole `.mxc` file.
 
     Args:
+        source: its path (``-`` is standard input), its bytes, or an open binary file, which is read from where it stands to its
+            end and not closed.
         codec: the codec that made it; None looks for a shipped model of that name where its tables are needed.
 
     Raises:
         FileError, BitstreamError, ModelError: it cannot be opened, is not an intact `.mxc` file, or was coded with tables
             that are not there.
     """
-    return bitstream.read_mxc(path, lambda header: _tables(header.model, codec))
+    return bitstream.read_mxc(source, lambda header: _tables(header.model, codec))
 
 
-def write_mxc(path: PathLike, tokens: Tokens, codec: Codec | None = None, metadata: Mapping[str, str] | None = None) -> None:
-    """Write tokens as a `.mxc` file (``-`` is standard output).
+def write_mxc(target: Target, tokens: Tokens, codec: Codec | None = None, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tokens as a `.mxc` file.
 
     Args:
+        target: its path (``-`` is standard output), or an open binary file, such as an io.BytesIO; it is not closed.
         codec: the codec that made them; None looks for a shipped model of that name. Its tables make the file smaller.
         metadata: UTF-8 keys and values to keep in the file.
 
     Raises:
-        BitstreamError, TokensError: the tokens or the metadata break a limit of the format.
+        BitstreamError: the tokens or the metadata break a limit of the format.
         FileError: the target cannot be written.
     """
     if codec is None and tokens.model in shipped_models():
         shipped = load(tokens.model)
-        codec = shipped if shipped.fingerprint == tokens.fingerprint else None
-    bitstream.write_mxc(path, tokens, codec.tables if codec else None, metadata)
+        codec = shipped if shipped.config.understands(tokens.fingerprint) else None
+    bitstream.write_mxc(target, tokens, codec.tables if codec else None, metadata)
 
 
 def _tables(model: str, codec: Codec | None) -> Tables | None:
     if codec is None and model not in shipped_models():
         return None
     return (codec or load(model)).tables
-
-
-def _check_distinct(source: PathLike, target: PathLike) -> None:
-    if same_file(source, target):
-        raise FileError(f"{target}: is the input itself; choose another target with -o")

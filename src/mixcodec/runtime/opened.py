@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
+import threading
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 import numpy as np
 
+from mixcodec.arrays import number, shown, whole
 from mixcodec.audio import Wave
-from mixcodec.bitstream import MxcReader
+from mixcodec.bitstream import Header, MxcReader
 from mixcodec.bitstream.container import decoded_packets
+from mixcodec.bitstream.reader import TAIL_BYTES
 from mixcodec.errors import BitstreamError, FileError, TokensError, UsageError
 from mixcodec.files import PathLike, display_name
 from mixcodec.runtime.files import checked_coding
@@ -23,8 +28,73 @@ WARM_UP_FRAMES = 128
 24 frames of convolution and 100 of attention) gives what it would give after all of the file."""
 
 
+class SharedFile:
+    """A regular file, open for reading, in which every thread and every forked process has a position of its own.
+
+    Args:
+        path: its name.
+        name: what messages call it.
+
+    Raises:
+        FileError: it cannot be opened, or is no regular file; from `read`, where the disk cannot be read, or it was closed.
+    """
+
+    def __init__(self, path: PathLike, name: str) -> None:
+        self._name = name
+        try:
+            mode = os.stat(path).st_mode  # before it is opened, since a pipe would wait for a writer
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise FileError(f"{name}: is no file that can be read from any place; decode it, or copy it to one")
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
+        except (OSError, ValueError) as error:
+            reason = (getattr(error, "strerror", None) or str(error)).lower()
+            raise FileError(f"{name}: cannot be read ({reason}); check the name") from None
+        self._here = threading.local()
+        self._lock = threading.Lock()  # where there is no pread, and no fork either
+
+    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
+        """Move this thread's position; see `io.IOBase.seek`."""
+        base = 0 if whence == os.SEEK_SET else self._at() if whence == os.SEEK_CUR else os.fstat(self._open()).st_size
+        self._here.position = base + position
+        return self._at()
+
+    def read(self, count: int) -> bytes:
+        """At most `count` bytes from this thread's position on, and fewer only at the end of the file."""
+        parts = []
+        try:
+            while count > 0 and (part := self._read(self._open(), count)):
+                parts.append(part)
+                count -= len(part)
+                self._here.position = self._at() + len(part)
+        except OSError as error:
+            raise FileError(f"{self._name}: cannot be read ({(error.strerror or str(error)).lower()})") from None
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Close the file, for all threads of this process."""
+        self._file.close()
+
+    def _at(self) -> int:
+        return int(getattr(self._here, "position", 0))
+
+    def _open(self) -> int:
+        if self._file.closed:
+            raise FileError(f"{self._name}: has been closed; open it again")
+        return self._file.fileno()
+
+    def _read(self, descriptor: int, count: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(descriptor, count, self._at())
+        with self._lock:
+            os.lseek(descriptor, self._at(), os.SEEK_SET)
+            return os.read(descriptor, count)
+
+
 class OpenedMxc:
     """Random access to a `.mxc` file, by `Codec.open`. Only the packets that a read needs are read, each one's check tested.
+
+    Any number of threads and forked processes may read from it at once. Pickled, for a worker say, it is opened anew by its
+    path there, and must be the same file.
 
     Attributes:
         header: of the file.
@@ -35,13 +105,11 @@ class OpenedMxc:
 
     def __init__(self, codec: Codec, path: PathLike) -> None:
         name = display_name(path)
-        try:
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close(); reads no more than it is asked to
-        except OSError as error:
-            raise FileError(f"{name}: cannot be read ({(error.strerror or str(error)).lower()}); check the name") from None
+        self._path = os.path.abspath(path)
+        self._file = SharedFile(path, name)
         try:
             self._codec = codec
-            self._reader = MxcReader(self._file, name)
+            self._reader = MxcReader(cast(BinaryIO, self._file), name)
             self.header = self._reader.header
             self._coding = checked_coding(codec, self._reader)
             self._end = self._reader.end()
@@ -66,6 +134,14 @@ class OpenedMxc:
         """Close the file."""
         self._file.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self._codec, self._path, self._reader.name, self.header, self._mark())
+
+    def _mark(self) -> bytes:
+        """What tells the file from another: its size and the checksum of all of it."""
+        size = self._reader.file_bytes
+        return size.to_bytes(8, "little") + self._reader.at(size - TAIL_BYTES, TAIL_BYTES)
+
     def read(self, start: float = 0.0, stop: float | None = None) -> Wave:
         """The sound from second `start` to second `stop`, by default to the end, both cut to the signal.
 
@@ -76,15 +152,16 @@ class OpenedMxc:
             UsageError: `start` or `stop` is negative or no number, or `stop` comes first.
             BitstreamError: a packet that is needed is damaged.
         """
-        stop = self.seconds if stop is None else stop
-        if not 0 <= start <= stop < math.inf:
-            raise UsageError(f"cannot read from second {start:g} to second {stop:g}; give 0 <= start <= stop")
-        return self.read_samples(*(min(round(second * self.sample_rate), self.sample_count) for second in (start, stop)))
+        first, last = number(start), self.seconds if stop is None else number(stop)
+        if first is None or last is None or not 0 <= first <= last < math.inf:
+            raise UsageError(f"cannot read from second {shown(start)} to second {shown(stop)}; give 0 <= start <= stop")
+        return self.read_samples(*(min(round(second * self.sample_rate), self.sample_count) for second in (first, last)))
 
     def read_samples(self, start: int, stop: int) -> Wave:
         """The samples number `start` to `stop` of each channel, 0 <= start <= stop <= sample_count; see `read`."""
-        if not 0 <= start <= stop <= self.sample_count:
-            raise UsageError(f"cannot read samples {start} to {stop} of {self.sample_count}")
+        start, stop = (whole(at, "a sample number", 0, self.sample_count, UsageError) for at in (start, stop))
+        if start > stop:
+            raise UsageError(f"cannot read samples {start} to {stop} of {self.sample_count}; give start <= stop")
         codec, frames = self._codec, self.header.packet_frames
         if start == stop:
             return np.zeros((0,) if self.header.channels == 1 else (self.header.channels, 0), np.float32)
@@ -94,7 +171,8 @@ class OpenedMxc:
         begin = first * codec.hop * self.sample_rate // codec.sample_rate  # the sample that the first frame begins with
         end_of_all = last == self._end.frames
         channels = None if self.header.channels == 1 else self.header.channels
-        decoder = codec.stream_decoder(channels, self.sample_rate, self.sample_count - begin if end_of_all else None)
+        left = self.sample_count - begin if end_of_all else None
+        decoder = codec.stream_decoder(channels=channels, sample_rate=self.sample_rate, sample_count=left)
         parts: list[Wave] = []
         packets = self._reader.packets(first // frames, -(-last // frames))
         at = first // frames * frames
@@ -110,3 +188,16 @@ class OpenedMxc:
         """The last frame up to `frame` that begins on a whole sample of the file's rate."""
         step = self._codec.sample_rate // math.gcd(self._codec.hop * self.sample_rate, self._codec.sample_rate)
         return max(0, frame) // step * step
+
+
+def _reopened(codec: Codec, path: str, name: str, header: Header, mark: bytes) -> OpenedMxc:
+    """What pickle makes of an OpenedMxc. Raises FileError where the file is gone, or another one is there."""
+    changed = FileError(f"{name}: has changed since it was opened; open it again")
+    try:
+        again = codec.open(path)
+    except BitstreamError:
+        raise changed from None
+    if again.header != header or again._mark() != mark:
+        again.close()
+        raise changed
+    return again

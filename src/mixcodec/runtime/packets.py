@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixcodec.audio import Wave
-from mixcodec.bitstream import Header, Layout, MxcWriter, coding_for
-from mixcodec.bitstream.coding import payload_to_codes
+from mixcodec.arrays import shown
+from mixcodec.audio import Wave, check_channels, check_sample_rate
+from mixcodec.bitstream import Header, Layout, MxcWriter
+from mixcodec.bitstream.coding import coding_for, payload_to_codes
 from mixcodec.bitstream.container import packet_frames_for
 from mixcodec.bitstream.header import CHECK_BYTES
 from mixcodec.bitstream.packet import NUMBERS, packet_number, parse_packet_start
-from mixcodec.entropy import Adaptive, ContextTables
 from mixcodec.errors import BitstreamError
-from mixcodec.runtime.rate import RateControl, check_only_one
-from mixcodec.tokens import code_bits
+from mixcodec.runtime.rate import coding_as_it_goes, control_as_it_goes
+from mixcodec.runtime.stream import Stream
 
 if TYPE_CHECKING:
     from mixcodec.runtime.codec import Codec
@@ -29,7 +29,7 @@ MAX_GAP = 32
 """A packet that seems to come so many after the one expected is taken for that; more are taken for damage."""
 
 
-class PacketEncoder:
+class PacketEncoder(Stream):
     """A wave that is still arriving, as packets.
 
     The bytes of `start`, of all packets and of `end` after one another are a `.mxc` file.
@@ -39,7 +39,7 @@ class PacketEncoder:
         channels: None for mono chunks (n,), C for chunks (C, n).
         sample_rate: of the chunks, Hz; None is the codec's own.
         kbps: bitrate of the packets on average, all channels together; None for the model's usual number of codebooks.
-        quality: so many codebooks instead.
+        codebooks: so many codes of each frame instead.
         packet_seconds: sound in a packet, s.
         metadata: UTF-8 keys and values of the file.
 
@@ -55,35 +55,34 @@ class PacketEncoder:
     def __init__(
         self,
         codec: Codec,
+        *,
         channels: int | None = None,
         sample_rate: int | None = None,
         kbps: float | None = None,
-        *,
-        quality: int | None = None,
+        codebooks: int | None = None,
         packet_seconds: float = PACKET_SECONDS,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        check_only_one(kbps, quality)
         wanted = codec.packet_frames(packet_seconds)
-        codebooks = codec.codebooks_to_encode(kbps, quality, channels or 1)
+        channels = check_channels(channels)
+        codebooks = codec.codebooks_to_encode(kbps, codebooks, channels)
         nominal = codec.codebooks_for(kbps, channels or 1) if kbps is not None else codebooks
-        self._encoder = codec.stream_encoder(channels, sample_rate=sample_rate, codebooks=codebooks)
+        self._encoder = codec.stream_encoder(channels=channels, sample_rate=sample_rate, codebooks=codebooks)
         rows = channels or 1
         frames = packet_frames_for(rows, codebooks, wanted)
-        coding = ContextTables(codec.tables) if codec.tables else Adaptive(codec.codebook_size)
+        coding = coding_as_it_goes(codec)
         self.header = codec.header(
             coding,
-            sample_rate=sample_rate or codec.sample_rate,
+            sample_rate=codec.sample_rate if sample_rate is None else check_sample_rate(sample_rate, "wave"),
             channels=rows,
             codebooks=nominal,
             most_codebooks=codebooks,
             packet_frames=frames,
             metadata=metadata,
         )
-        cost = rows * code_bits(codec.codebook_size) / 8
-        self._control = RateControl(kbps, codec.frame_rate, codebooks, cost) if kbps is not None else None
+        self._control = None if kbps is None else control_as_it_goes(codec, rows, kbps)
         self._sent: list[bytes] = []
-        self._writer = MxcWriter(self, self.header, coding_for(self.header, codec.tables))
+        self._writer = MxcWriter(self, self.header, coding)
         self._waiting: Codes = np.zeros((rows, 0, codebooks), np.int64)
         self.start = self._sent.pop()
         self.end = b""
@@ -129,7 +128,7 @@ class PacketEncoder:
         return packets
 
 
-class PacketDecoder:
+class PacketDecoder(Stream):
     """Packets that are still arriving, as a wave.
 
     Args:
@@ -144,7 +143,7 @@ class PacketDecoder:
         TokensError, ModelError: another codec made them.
     """
 
-    def __init__(self, codec: Codec, header: Header, sample_count: int | None = None) -> None:
+    def __init__(self, codec: Codec, header: Header, *, sample_count: int | None = None) -> None:
         codec.check_origin(header.model, header.fingerprint)
         codec.check_layout(header.most_codebooks, header.codebook_size, float(header.frame_rate))
         self._header = header
@@ -152,11 +151,11 @@ class PacketDecoder:
         channels = None if header.channels == 1 else header.channels
         if sample_count is None and header.length is not None:
             sample_count = header.length[0]
-        self._decoder = codec.stream_decoder(channels, header.sample_rate, sample_count)
+        self._decoder = codec.stream_decoder(channels=channels, sample_rate=header.sample_rate, sample_count=sample_count)
         self._index = 0
         self.lost = 0
 
-    def push(self, packet: bytes | None) -> Wave:
+    def push(self, packet: bytes | bytearray | memoryview | None) -> Wave:
         """Take the next packet, or None for one that was lost; return the samples that are now certain.
 
         A packet that comes later than the one expected, by at most MAX_GAP, says so itself: the gap is concealed first.
@@ -169,6 +168,9 @@ class PacketDecoder:
         """
         if packet is None:
             return self._conceal(1)
+        if not isinstance(packet, bytes | bytearray | memoryview):
+            raise BitstreamError(f"is no packet of bytes, but {shown(packet)}")
+        packet = bytes(packet)
         start = parse_packet_start(self._header, packet)
         if start is None or start.whole != len(packet):
             raise BitstreamError("is no whole packet")

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mixcodec.bitstream import Layout
+from mixcodec.bitstream.coding import codes_to_payload
+from mixcodec.bitstream.container import packet_frames_for
+from mixcodec.entropy import Adaptive, ContextTables, EntropyModel
+from mixcodec.entropy.model import Codes
 from mixcodec.errors import UsageError
+from mixcodec.tokens import ABSENT, code_bits
+
+if TYPE_CHECKING:
+    from mixcodec.runtime.codec import Codec
 
 HORIZON_SECONDS = 4.0
 """Where the end is not known, what was saved or overspent is made up for over so long a time."""
@@ -14,12 +25,26 @@ LEARNING = 0.25
 STEADY = 0.02
 """Plans that differ by a smaller share from the one before stay as they were: a regular packet takes fewer bytes."""
 TRIES = 6
+STREAM_SECONDS = 4.0
+"""Of sound in the packets that a stream of codes is thought to be written in."""
+AROUND_PACKET = 5
+"""Bytes of a packet beside those of its codes."""
 
 
-def check_only_one(kbps: float | None, quality: int | None) -> None:
+def check_only_one(kbps: float | None, codebooks: int | None) -> None:
     """Raise UsageError where both a bitrate and a number of codebooks are asked for."""
-    if kbps is not None and quality is not None:
-        raise UsageError("a bitrate and a quality exclude each other; give one of them")
+    if kbps is not None and codebooks is not None:
+        raise UsageError("a bitrate and a number of codebooks exclude each other; give one of them")
+
+
+def coding_as_it_goes(codec: Codec) -> EntropyModel:
+    """What codes cost where the signal is still arriving: by the model's tables, or learned on the way."""
+    return ContextTables(codec.tables) if codec.tables else Adaptive(codec.codebook_size)
+
+
+def control_as_it_goes(codec: Codec, channels: int, kbps: float) -> RateControl:
+    """Of a signal of unknown length, whose codes cost as much as plain numbers as far as is known."""
+    return RateControl(float(kbps), codec.frame_rate, codec.codebooks, channels * code_bits(codec.codebook_size) / 8)
 
 
 class RateControl:
@@ -79,6 +104,41 @@ class RateControl:
         self._heavier += (weight - 1) * layout.frames
         cost = size / layout.codes / max(weight, 1e-3)
         self._cost += LEARNING * min(weight, 1.0) * (max(cost, 1e-3) - self._cost)
+
+
+class RateKeeper:
+    """Keeps as many codes of each frame of a stream as a bitrate pays for, on average.
+
+    How many is planned for STREAM_SECONDS at a time, before they arrive, from what those before have cost.
+
+    Args:
+        codec: whose codes they are.
+        channels: how many the codes have.
+        kbps: of all channels together, entropy coded in packets of STREAM_SECONDS.
+    """
+
+    def __init__(self, codec: Codec, channels: int, kbps: float) -> None:
+        self._coding = coding_as_it_goes(codec)
+        self._control = control_as_it_goes(codec, channels, kbps)
+        frames = packet_frames_for(channels, codec.codebooks, codec.packet_frames(STREAM_SECONDS))
+        self._layout = self._control.plan(frames)
+        self._packet: Codes = np.zeros((channels, 0, codec.codebooks), np.int64)
+
+    def keep(self, codes: Codes) -> Codes:
+        """The next codes (C, t, K) of the stream, ABSENT where they are not kept."""
+        parts = [codes[:, :0]]
+        while codes.shape[1]:
+            at = self._packet.shape[1]
+            piece, codes = np.split(codes, [self._layout.frames - at], axis=1)
+            counts = self._layout.counts[at : at + piece.shape[1]]
+            parts.append(np.where(np.arange(piece.shape[2]) < counts[:, None], piece, ABSENT))
+            self._packet = np.concatenate([self._packet, parts[-1]], axis=1)
+            if self._packet.shape[1] == self._layout.frames:
+                size = len(codes_to_payload(self._coding, self._packet, self._layout)) + AROUND_PACKET
+                self._control.took(self._layout, size)
+                self._layout = self._control.plan(self._layout.frames)
+                self._packet = self._packet[:, :0]
+        return np.concatenate(parts, axis=1)
 
 
 def depth_to_layout(depth: float, frames: int) -> Layout:

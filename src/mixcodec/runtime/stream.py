@@ -11,15 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mixcodec.audio import Resampler, Wave, check_wave, resampled_count
+from mixcodec.arrays import whole
+from mixcodec.audio import Resampler, Wave, resampled_count, to_samples
 from mixcodec.errors import AudioError, TokensError
+from mixcodec.runtime.rate import RateKeeper
 from mixcodec.runtime.session import GraphSession, State
-from mixcodec.tokens import ABSENT, check_code_values
+from mixcodec.tokens import ABSENT, MOST, as_codes, check_code_values
 
 Codes = NDArray[np.int64]
 
@@ -38,7 +40,16 @@ def frames_for(samples: int, hop: int, delay: int) -> int:
     return -(-(samples + delay) // hop) if samples else 0
 
 
-class StreamEncoder:
+class Stream:
+    """A signal on its way. Where it is not resampled it can be pickled and copied, and the copy goes on where it was."""
+
+    def __copy__(self) -> Self:
+        from copy import deepcopy
+
+        return deepcopy(self)  # what streams hold is theirs alone
+
+
+class StreamEncoder(Stream):
     """Codes from a wave that is still arriving.
 
     Args:
@@ -47,6 +58,7 @@ class StreamEncoder:
         sample_rate: of the wave, Hz; it is resampled where the codec's differs.
         channels: None for mono chunks (n,), C for chunks (C, n).
         codebooks: how many of the K codebooks to keep.
+        keeper: which codes of them to keep; None for all.
     """
 
     def __init__(
@@ -59,9 +71,11 @@ class StreamEncoder:
         sample_rate: int,
         channels: int | None,
         codebooks: int,
+        keeper: RateKeeper | None = None,
     ) -> None:
         self._session = session
         self._hop, self._delay, self._codebooks = hop, delay, codebooks
+        self._keeper = keeper
         self._mono = channels is None
         self._channels = channels or 1
         self._resampler = Resampler(sample_rate, codec_rate, self._channels)
@@ -76,15 +90,25 @@ class StreamEncoder:
     def push(self, chunk: NDArray[Any]) -> Codes:
         """Take the next samples, (n,) or (C, n) for any n; return the codes (*channels, t, K) of t frames, t >= 0.
 
+        The samples are floats or PCM, see `mixcodec.audio.to_samples`. Where the stream keeps to a bitrate, the codes that it
+        does not keep are ABSENT.
+
         Raises:
             AudioError: the wrong shape, samples that are not finite, or a stream that has been finished.
         """
         if self._finished:
             raise AudioError("this stream is finished; start a new one")
-        rows = np.atleast_2d(check_wave(chunk))
-        if (np.ndim(chunk) == 1) != self._mono or rows.shape[0] != self._channels:
+        samples = to_samples(chunk, "chunk")
+        if samples.shape[:-1] != (() if self._mono else (self._channels,)):
             expected = "(n,)" if self._mono else f"({self._channels}, n)"
-            raise AudioError(f"this stream takes chunks of shape {expected}, not {np.shape(chunk)}")
+            turned = samples.ndim == 2 and samples.shape[1] == self._channels
+            advice = "; give its transpose, chunk.T" if turned and not self._mono else ""
+            raise AudioError(f"this stream takes chunks of shape {expected}, not {samples.shape}{advice}")
+        return self.take(samples)
+
+    def take(self, samples: Wave) -> Codes:
+        """`push` of samples that are known to be right: `check_wave` made them, or `AudioReader`."""
+        rows = np.atleast_2d(samples)
         self.sample_count += rows.shape[-1]
         return self._encode(self._resampler.push(rows))
 
@@ -110,10 +134,12 @@ class StreamEncoder:
             parts.append(codes[..., : self._codebooks])
         self._waiting = waiting[:, whole:].copy()
         codes = np.concatenate(parts, axis=1)
+        if self._keeper:
+            codes = self._keeper.keep(codes)
         return codes[0] if self._mono else codes
 
 
-class StreamDecoder:
+class StreamDecoder(Stream):
     """A wave from codes that are still arriving.
 
     Args:
@@ -156,17 +182,19 @@ class StreamDecoder:
     def push(self, chunk: NDArray[Any]) -> Wave:
         """Take the next codes, (t, k) or (C, t, k) for any t and 1 <= k <= K; return the samples that are certain.
 
+        The codes are integers of any type, in an array, a torch tensor or lists.
+
         Frames may have fewer codes than others: see `Tokens`.
 
         Returns:
             float32 (*channels, n), n >= 0.
 
         Raises:
-            TokensError: the wrong shape, codes out of range, or a stream that has been finished.
+            TokensError: the wrong shape, no integers, codes out of range, or a stream that has been finished.
         """
         if self._finished:
             raise TokensError("this stream is finished; start a new one")
-        codes = np.asarray(chunk)
+        codes = as_codes(chunk)
         rows = codes[None] if self._mono else codes
         if rows.ndim != 3 or rows.shape[0] != self._channels or not 1 <= rows.shape[2] <= self._codebooks:
             expected = f"({'' if self._mono else f'{self._channels}, '}t, k), k 1 to {self._codebooks}"
@@ -193,6 +221,7 @@ class StreamDecoder:
         """
         if self._finished:
             raise TokensError("this stream is finished; start a new one")
+        frames = whole(frames, "frames", 0, MOST, TokensError)
         parts: list[Wave] = [np.zeros((self._channels, 0), np.float32)]
         block = max(1, BLOCK_FRAMES // self._channels)
         while frames > 0:

@@ -18,13 +18,14 @@ from mixcodec.train.precision import AUTO
 from mixcodec.train.recipe import Recipe
 
 RUN = {"name", "out", "steps", "hours", "log_every", "validate_every", "save_every"}
-RUN |= {"threads", "accelerator", "compile", "precision"}
+RUN |= {"threads", "accelerator", "compile", "precision", "judges"}
 RUN |= {f"data.{name}" for name in ("root", "cache_dir", "processes", "validation_batches")}
 """Fields of how a run is carried out. Whether the audio under another `data.root` is the same, its manifest tells."""
 
 LEARNING = {"lr", "lr_floor", "warmup", "betas", "weight_decay", "clip", "ema", "codebooks_from", "start_frames", "dropout"}
 LEARNING |= {"usual_codebooks", "devices"}
-LEARNING |= {f"data.{name}" for name in ("segment_seconds", "batch_size", "balance", "level_low", "level_high")}
+LEARNING |= {f"data.{name}" for name in ("segment_seconds", "batch_size", "balance")}
+LEARNING |= {f"data.{name}_{end}" for name in ("level", "speed") for end in ("low", "high")}
 LEARNING |= {f"data.p_{name}" for name in ("flip", "noise", "room", "lowpass")}
 """Fields of how a run learns, with all in LEARNING_SECTIONS but what the weights or the balancer are made for, KEPT."""
 LEARNING_SECTIONS = ("loss.", "adversary.", "teacher.")

@@ -4,11 +4,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from mixcodec.data import Data, open_data
-from mixcodec.entropy import Tables
-from mixcodec.errors import DataError
+from mixcodec.entropy import ENTROPY, Tables
+from mixcodec.entropy.tables import read_tables
+from mixcodec.errors import ConfigError, DataError
+from mixcodec.files import check_outside
 from mixcodec.losses.discriminators import DISCRIMINATORS
 from mixcodec.models import shipped_models
 from mixcodec.nn.codec import CodecNet
@@ -16,20 +19,30 @@ from mixcodec.nn.export import export_folder, half_precision
 from mixcodec.nn.quantizers import Residual
 from mixcodec.nn.state import inside
 from mixcodec.outside import check_used
-from mixcodec.train.checkpoint import load_checkpoint
+from mixcodec.runtime.config import read_config
+from mixcodec.train.checkpoint import folder_tensors, load_checkpoint
 from mixcodec.train.recipe import Recipe, recipe_from_dict
 from mixcodec.train.tables import HOURS, corpus_tables
 
 
 def export_checkpoint(
-    checkpoint: Path, folder: Path, quality: str = "", notes: str = "", tables: bool = True, data: Path | None = None
+    checkpoint: Path,
+    folder: Path,
+    quality: str = "",
+    notes: str = "",
+    tables: bool = True,
+    data: Path | None = None,
+    codes_of: Path | None = None,
 ) -> str:
     """Exports the averaged weights and, if they were trained, the discriminators'; gives the model's name.
 
     `quality` and `notes` are Markdown for the card. With `tables` the entropy tables are learned too, from the corpus of the
-    recipe, which is at `data` if that is given. Raises ConfigError for a file that is no checkpoint, DataError for a corpus
-    that is not there, FileError for a folder that can't be written.
+    recipe, which is at `data` if that is given; with `codes_of`, a model folder with the same encoder and quantizer, its tables
+    are taken over, and the export understands its files. Raises ConfigError for a file that is no checkpoint, for a run that
+    learned the decoder alone without `codes_of`, and for other codes than those; DataError for a corpus that is not there,
+    FileError for a folder that can't be written.
     """
+    check_outside(folder, checkpoint, data, codes_of)
     tensors, meta = load_checkpoint(checkpoint)
     check_used(meta.get("parts", {}), checkpoint)
     recipe = recipe_from_dict(meta["recipe"])
@@ -48,10 +61,28 @@ def export_checkpoint(
         **{name: meta[name] for name in ("changes", "parts") if meta.get(name)},
     }
     learned = None
-    if tables:
+    if codes_of:
+        learned = _same_codes(net, codes_of)
+        before = read_config(codes_of)
+        about["same_codes"] = [before.fingerprint, *before.same_codes]
+    elif recipe.learns == "decoder":
+        raise ConfigError(f"{checkpoint}: learned the decoder alone; name the model whose codes it decodes with --codes-of")
+    elif tables:
         net, learned = _with_tables(net, _corpus(recipe, data))
     export_folder(net, folder, recipe.name, _card(net, meta, quality, notes), about, adversary, learned)
     return recipe.name
+
+
+def _same_codes(net: CodecNet, folder: Path) -> Tables | None:
+    """The entropy tables of a model folder whose encoder and quantizer `net` has. Raises ConfigError where it has others."""
+    theirs, ours = inside("net", folder_tensors(folder)), net.state_dict()
+    kept = [name for name in ours if name.startswith(("encoder.", "quantizer."))]
+    if differ := [name for name in kept if name not in theirs or not torch.equal(theirs[name], ours[name])]:
+        raise ConfigError(
+            f"{folder}: its codes are others than those of the checkpoint ({differ[0]} differs); export without --codes-of"
+        )
+    path = folder / ENTROPY
+    return read_tables(path) if path.is_file() else None
 
 
 def _with_tables(net: CodecNet, data: Data) -> tuple[CodecNet, Tables]:

@@ -13,10 +13,13 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.strategies import DDPStrategy  # type: ignore[attr-defined]
 
 from mixcodec.data import Prefetcher, Segments, open_data
 from mixcodec.errors import ConfigError
+from mixcodec.judges.panel import RATE as JUDGED_RATE
+from mixcodec.judges.panel import judges_present
 from mixcodec.losses import (
     Balancer,
     Envelope,
@@ -43,7 +46,7 @@ from mixcodec.train.log import RunLog, spoken
 from mixcodec.train.precision import decide
 from mixcodec.train.recipe import Recipe
 from mixcodec.train.teacher import WhisperListener, WhisperTeacher, whisper_weights
-from mixcodec.train.validate import validate
+from mixcodec.train.validate import SCORED_BY, scored_by, validate
 from mixcodec.train.warm import adopt, initial_path
 
 log = logging.getLogger(__name__)
@@ -54,6 +57,16 @@ UNSEEN = 1_000_000_000
 """Number of the first batch that no step comes to."""
 TEACHER_BATCHES = 16
 """Batches that tell a teacher what the corpus looks like."""
+
+
+class Unrounded(MixedPrecision):
+    """Mixed precision in which a wave reaches the network as it is.
+
+    Fabric rounds every input to 16 bits first. That is noise 50 dB under each sample, which a codec would learn to code.
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        return data
 
 
 class Trainer:
@@ -94,21 +107,29 @@ class Trainer:
             strategy=DDPStrategy(find_unused_parameters=True) if recipe.devices > 1 else "auto",  # early, codebooks are unused
             precision=self.precision.name,  # type: ignore[arg-type]
         )
+        precision = self.fabric.strategy.precision
+        if isinstance(precision, MixedPrecision):
+            precision.__class__ = Unrounded
         if recipe.devices > 1:
             self.fabric.launch()
         self.fabric.seed_everything(recipe.seed, verbose=False)
         with self.fabric.rank_zero_first():  # the first one packs the audio, the others find it in the cache
-            self.data = open_data(recipe.data)
+            self.data = open_data(recipe.data, pitch=bool(recipe.loss.pitch))
         if meta and changes:
             check_audio(recipe, meta, changes, self.data.manifest_hash)
         self.notes.append(f"{spoken(self.data.train.seconds)} to train on; held out for validation: {self.data.held_out}")
         net = self.net_class(recipe.codec)
+        if recipe.learns == "decoder":
+            net.keep_encoder()
+        if recipe.loss.pitch and not net.head:
+            raise ConfigError("loss.pitch needs a codec.head that reads pitch, such as 'harmonic'")
         self.ema = copy.deepcopy(net).requires_grad_(False).eval().to(self.fabric.device)
         adversary = DISCRIMINATORS.build(recipe.adversary.discriminator)
-        decay = [p for p in net.parameters() if p.ndim > 1]
+        learning = [p for p in net.parameters() if p.requires_grad]
+        decay = [p for p in learning if p.ndim > 1]
         groups: list[dict[str, Any]] = [
             {"params": decay},
-            {"params": [p for p in net.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, recipe.lr, recipe.betas, weight_decay=recipe.weight_decay, fused=True)
         rival = torch.optim.AdamW(adversary.parameters(), recipe.adversary.lr, recipe.betas, fused=True)
@@ -128,7 +149,10 @@ class Trainer:
         self.listeners = _listeners(recipe, self.precision.name, self.fabric.device)
         self.teacher = self._teacher()
         self.step, self.best, self.seconds = 0, math.inf, 0.0
+        self.judges = self._judges()
         self.history: list[dict[str, Any]] = []
+        self.unlike = 0
+        """How many of the first validations were scored by other judges."""
         self.fitted = False
         """Whether the codebooks have been fitted to data."""
         self.used = 0.0
@@ -152,9 +176,10 @@ class Trainer:
     def summary(self) -> str:
         """What came out of the run so far, in lines: where it is, and which of its states is best by validation."""
         lines = [f"{self.step} steps; the newest state is {self.checkpoint}"]
-        best = min(self.history, key=lambda entry: entry["score"], default=None)
+        alike = self.history[self.unlike :]
+        best = min(alike, key=lambda entry: entry["score"], default=None)
         if best:
-            first, name = self.history[0], self.folder / "best.safetensors"
+            first, name = alike[0], self.folder / "best.safetensors"
             told = f"score {best['score']:.3g}, {first['score']:.3g} at step {first['step']}"
             untouched = ", the weights that it began with: nothing was gained" if best["step"] == 0 else ""
             lines.append(f"best by validation is step {best['step']}{untouched} ({told}): {name}")
@@ -166,9 +191,9 @@ class Trainer:
         segments = self.data.train_segments()
         rank, pinned = self.fabric.global_rank, self.fabric.device.type == "cuda"
 
-        def batch(step: int) -> torch.Tensor:
-            wave = torch.from_numpy(segments.batch(step, rank))
-            return wave.pin_memory() if pinned else wave
+        def batch(step: int) -> tuple[torch.Tensor, ...]:
+            parts = tuple(torch.from_numpy(part) for part in segments.batch_with_pitch(step, rank))
+            return tuple(part.pin_memory() for part in parts) if pinned else parts
 
         record = RunLog(self.folder, self.step, budget.end, rank == 0, self.precision.name)
         with record, Prefetcher(batch, start=self.step) as batches:
@@ -179,12 +204,13 @@ class Trainer:
                 since = self.clock()
                 self._validate(record)
                 budget.tail = self.clock() - since
-            for step, wave in batches:
+            for step, parts in batches:
                 if step >= min(most, math.inf if budget.end is None else budget.end):
                     break
                 if step >= recipe.codebooks_from and not self.fitted:
                     self._start_codebooks()
-                values = self._train_step(wave.to(self.fabric.device, non_blocking=True))
+                wave, pitch = (part.to(self.fabric.device, non_blocking=True) for part in parts)
+                values = self._train_step(wave, pitch)
                 self.step = step + 1
                 self.seconds = self.clock() - started
                 self._keep_to_budget(record)
@@ -225,6 +251,8 @@ class Trainer:
             "step": self.step,
             "fitted": self.fitted,
             "best": self.best,
+            "judges": list(self.judges),
+            "unlike": self.unlike,
             "seconds": self.seconds,
             "used": self.used,
             "precision": self.precision.name,
@@ -244,11 +272,27 @@ class Trainer:
         restore_optimizer(self.rival, inside("rival", tensors))
         if self.balancer:
             self.balancer.load_state_dict(inside("balancer", tensors))
-        self.step, self.best, self.seconds = meta["step"], meta["best"], meta["seconds"]
+        self.step, self.seconds = meta["step"], meta["seconds"]
         self.used = meta.get("used", self.seconds)
+        if scored_by(meta.get("judges", ())) == scored_by(self.judges):
+            self.best, self.unlike = meta["best"], meta.get("unlike", 0)
+        else:  # scores are of another kind from now on
+            self.unlike = len(meta["history"])
         self.history, self.fitted = meta["history"], meta.get("fitted", meta["step"] > self.recipe.codebooks_from)
         if meta["manifest"] != self.data.manifest_hash:
             log.warning("the data is not what this run began with: its manifest has another hash")
+
+    def _judges(self) -> tuple[str, ...]:
+        """Those of the recipe that can be asked; a warning where too few are left to choose a checkpoint by."""
+        if not self.data.valid.clips:
+            return ()
+        heard = self.recipe.data.sample_rate >= JUDGED_RATE
+        present = judges_present(self.recipe.judges) if heard else ()
+        missing = [name for name in SCORED_BY if name in self.recipe.judges and name not in present]
+        if missing and not self.fabric.global_rank:
+            why = f"there is no judge {', '.join(missing)}" if heard else f"nobody judges sound of less than {JUDGED_RATE} Hz"
+            log.warning("the best checkpoint is the one of the least mel distance, since %s", why)
+        return present
 
     def _load_weights(self, path: Path, tensors: dict[str, torch.Tensor]) -> None:
         try:
@@ -272,7 +316,7 @@ class Trainer:
         sequence = np.random.SeedSequence(self.recipe.seed, spawn_key=(self.step, stage, part))
         torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
 
-    def _train_step(self, wave: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _train_step(self, wave: torch.Tensor, pitch: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         recipe, adversary = self.recipe, self.recipe.adversary
         rate = recipe.lr * self.budget.schedule(self.step)
         for group in self.optimizer.param_groups:
@@ -284,7 +328,7 @@ class Trainer:
         self._chance(ACTIVE)
         active = self._active(len(wave))
         self._chance(FORWARD, self.fabric.global_rank)
-        estimate, _, commitment, usage = self.net(wave, active, self.fitted, features)
+        estimate, _, commitment, usage, decoded = self.net(wave, active, self.fitted, features)
         self._chance(LOSSES)
         estimate, target = estimate[:, self.ema.delay :], wave[:, : wave.shape[1] - self.ema.delay]
         heard = estimate.detach().requires_grad_() if self.balancer else estimate
@@ -296,6 +340,8 @@ class Trainer:
         for name, listener in self.listeners.items():
             with self.fabric.autocast():
                 terms[name] = listener(heard[:: weights.recognition_every], target[:: weights.recognition_every])
+        if weights.pitch and self.ema.head and pitch is not None:
+            terms |= self.net.module.head.auxiliary(decoded, pitch)
         shares = {name: getattr(weights, name) for name in terms}
         values = {name: term.detach() for name, term in terms.items()}
         values |= {"commitment": commitment.detach(), "usage": usage.detach().min()}
@@ -396,8 +442,8 @@ class Trainer:
     def _validate(self, record: RunLog) -> None:
         if self.fabric.global_rank or not self.data.valid.clips:
             return
-        metrics, audio = validate(self.ema, self.data, self.spectral)
-        record.scalars("valid", self.step, metrics, self.history[0] if self.history else None)
+        metrics, audio = validate(self.ema, self.data, self.spectral, self.judges)
+        record.scalars("valid", self.step, metrics, next(iter(self.history[self.unlike :]), None))
         record.audio(self.step, audio, self.recipe.data.sample_rate)
         self.history.append({"step": self.step, "hours": round(self.seconds / 3600, 3)} | metrics)
         if metrics["score"] < self.best:

@@ -12,11 +12,13 @@ import yaml
 
 from mixcodec.data import DataConfig
 from mixcodec.errors import ConfigError
+from mixcodec.judges.panel import JUDGES
 from mixcodec.registry import nearest
 from mixcodec.tokens import MODEL_NAME
 
 ACCELERATORS = ["auto", "cpu", "cuda", "gpu", "mps"]
 TEACHERS = ["", "whisper"]
+LEARNERS = ["codec", "decoder"]
 PRECISIONS = ["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 
 
@@ -40,6 +42,8 @@ class LossConfig:
     """Distance of what Whisper base makes of the wave; needs the packages of [eval-words]."""
     words: float = 0.0
     """Divergence of the words that Whisper base hears in the wave from those in the original; needs the same packages."""
+    pitch: float = 0.0
+    """How well the head reads pitch and voicing from its features; needs praat-parselmouth, and a head that reads them."""
     recognition_every: int = 4
     """The recogniser hears one item of a batch of so many."""
     complex_below: float = 8000
@@ -100,6 +104,8 @@ class Recipe:
     """The discriminators."""
     teacher: TeacherConfig = dataclasses.field(default_factory=TeacherConfig)
     """What the first codebook is to know."""
+    learns: str = "codec"
+    """The whole `codec`, or the `decoder` alone: encoder and quantizer then stay as they began, and so do all codes."""
     out: str = "runs/{name}"
     """Folder for checkpoints and logs; {name} stands for the name."""
     initial: str = ""
@@ -148,6 +154,9 @@ class Recipe:
     """Steps between lines of the log."""
     validate_every: int = 500
     """Steps between validations."""
+    judges: tuple[str, ...] = tuple(JUDGES)
+    """Who judges the validation segments beside the losses, as far as their packages are there (mixcodec.judges.panel), about a
+    second a segment in all; with all of them, and only then, they have a say in which checkpoint is the best."""
     save_every: int = 250
     """Steps between checkpoints."""
 
@@ -165,6 +174,8 @@ class Recipe:
             raise ConfigError(f"out is {self.out!r}, in which only {{name}} may stand in braces")
         if self.accelerator not in ACCELERATORS:
             raise ConfigError(f"accelerator is {self.accelerator!r}: {nearest(self.accelerator, ACCELERATORS)}")
+        if self.learns not in LEARNERS:
+            raise ConfigError(f"learns is {self.learns!r}: {nearest(self.learns, LEARNERS)}")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision is {self.precision!r}: {nearest(self.precision, PRECISIONS)}")
         for pair in (self.betas,):
@@ -173,6 +184,9 @@ class Recipe:
         for window in self.loss.windows + self.loss.bands:
             if not isinstance(window, int) or window < 2:
                 raise ConfigError(f"loss.windows and loss.bands must be whole numbers above 1, not {window!r}")
+        for name in self.judges:
+            if name not in JUDGES:
+                raise ConfigError(f"judges are {list(self.judges)}: {nearest(name, list(JUDGES))}")
         if self.teacher.kind not in TEACHERS:
             raise ConfigError(f"teacher.kind is {self.teacher.kind!r}: {nearest(self.teacher.kind, TEACHERS)}")
         if self.teacher.every < 1:

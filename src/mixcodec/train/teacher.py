@@ -15,8 +15,8 @@ import torch.nn.functional as F
 
 from mixcodec.audio import Wave, resample
 from mixcodec.errors import ConfigError
-from mixcodec.evaluate.extras import need_package
 from mixcodec.evaluate.whisper import EXTRA, whisper_folder
+from mixcodec.extras import need_package
 from mixcodec.losses.recognition import WIDTH
 from mixcodec.losses.words import END, PROMPT
 

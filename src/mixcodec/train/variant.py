@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ import numpy as np
 from mixcodec.audio import Wave, read_audio, resample
 from mixcodec.data import DataConfig, build_manifest, split_by_speaker
 from mixcodec.errors import FileError, UsageError
-from mixcodec.files import atomic_output
+from mixcodec.files import atomic_output, check_distinct, check_outside
 from mixcodec.models import PLAIN, VARIANTS, check_variant, graph_name
 from mixcodec.nn.export import replace_folder
 from mixcodec.nn.variants import variant_graphs
 from mixcodec.runtime.config import read_config
+from mixcodec.temporary import temporary_folder
 
 RECORDINGS, SECONDS = 96, 8.0
 """int8 finds its ranges on so many recordings, evenly over the corpus, and on so much of each."""
@@ -35,16 +35,21 @@ def make_variant(folder: Path, variant: str, out: Path | None = None, data: Path
         raise UsageError(f"{PLAIN} is what mixcodec export makes; give one of {', '.join(VARIANTS)}")
     if variant == "int8" and data is None:
         raise UsageError("int8 finds the ranges of its numbers on recordings: give a folder of some with --data")
+    place = folder if out is None else out
+    inside = place.resolve() == folder.resolve()
+    if not inside:
+        check_outside(place, folder, data)
+    for name in (graph_name(direction, variant) for direction in ("encoder", "decoder") if inside):
+        check_distinct(folder / name, *(folder / graph_name(other, PLAIN) for other in ("encoder", "decoder")))
     waves = [] if data is None or variant != "int8" else calibration_waves(config.extra, data, config.sample_rate)
     graphs = variant_graphs(folder, variant, waves)
-    place = folder if out is None else out
     try:
-        if out is None or out.resolve() == folder.resolve():
+        if inside:
             for name, graph in graphs.items():
                 with atomic_output(folder / name) as file:
                     file.write(graph)
         else:
-            _write_folder(folder, out.resolve(), graphs)
+            _write_folder(folder, place.resolve(), graphs)
     except OSError as error:
         raise FileError(f"{place}: cannot be written ({error.strerror}); choose another folder") from None
     return place
@@ -80,8 +85,7 @@ def _write_folder(folder: Path, out: Path, graphs: Mapping[str, bytes]) -> None:
     if out.exists() and any(out.iterdir()) and ((out / graph_name("encoder", PLAIN)).exists() or not (out / SHARED[0]).is_file()):
         raise FileError(f"{out}: is there and is no folder of a variant, so it is not replaced; choose another name")
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with temporary_folder(out.parent) as part:
         part.chmod(0o755)
         for name in SHARED:
             if (folder / name).is_file():
@@ -89,5 +93,3 @@ def _write_folder(folder: Path, out: Path, graphs: Mapping[str, bytes]) -> None:
         for name, graph in graphs.items():
             (part / name).write_bytes(graph)
         replace_folder(part, out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

@@ -14,6 +14,7 @@ import torch
 from mixcodec.errors import ConfigError, ModelError
 from mixcodec.models import find_model, shipped_models
 from mixcodec.nn.codec import CodecNet
+from mixcodec.nn.heads import Fine
 from mixcodec.nn.state import inside, outside
 from mixcodec.nn.transforms import TRANSFORMS, Stft
 from mixcodec.outside import check_used
@@ -76,12 +77,16 @@ def adopted(net: CodecNet, weights: Mapping[str, torch.Tensor], codec: Mapping[s
       partial; below both Nyquist frequencies the codec does what it did, and what is above is as `net` was made.
     - A `residual` for a `semantic_split` that is not parallel: its first codebook becomes the one that is taught.
     - Any other quantizer: it is left as `net` was made, to be fitted to the latents.
+    - A head where there was none: it is as `net` was made; where it has a spectrum a frame too, that begins as the spectrum that
+      the decoder gave, less and less of it towards `frame_below`. A head where there was another: all of the decoder before it.
 
     All else must fit, which the one who loads sees to. Raises ConfigError for transforms between which there is no such way.
     """
     here, found = net.state_dict(), dict(weights)
     if codec["sample_rate"] != net.sample_rate:
         found |= _widened(net, weights, codec)
+    if codec.get("head") != net.config.get("head"):
+        found = _headed(net, found, codec)
     found = _taught(found, codec["quantizer"], net.config["quantizer"])
     quantizer = {name: tensor for name, tensor in here.items() if name.startswith("quantizer.")}
     needed = {name: tensor for name, tensor in quantizer.items() if not name.startswith(BESIDE)}
@@ -109,6 +114,23 @@ def _widened(net: CodecNet, weights: Mapping[str, torch.Tensor], codec: Mapping[
         fresh.narrow(axis + 1, 0, bins).copy_(known / gain if name.startswith("encoder") else known * gain)
         layers[name] = fresh.flatten(axis, axis + 1)
     return layers
+
+
+def _headed(net: CodecNet, weights: Mapping[str, torch.Tensor], codec: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The weights with the last layer of the decoder, and the head, made to fit `net`, which has another head."""
+    here = net.state_dict()
+    found = {name: tensor for name, tensor in weights.items() if not name.startswith(("head.", "decoder.leave."))}
+    found |= {name: tensor for name, tensor in here.items() if name.startswith("head.")}
+    for name in ("decoder.leave.weight", "decoder.leave.bias"):
+        layer = here[name].clone()
+        if isinstance(net.head, Fine) and net.head.low and not codec.get("head"):
+            bins = net.hop + 1
+            ramp = (2 * (1 - torch.arange(net.head.low) / (net.head.low - 1))).clamp(max=1)
+            for run in range(2):
+                known = weights[name][run * bins :][: net.head.low]
+                layer[run * net.head.low :][: net.head.low] = known * (ramp[:, None] if known.ndim > 1 else ramp)
+        found[name] = layer
+    return found
 
 
 def _taught(

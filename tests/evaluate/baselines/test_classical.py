@@ -10,9 +10,9 @@ from mixcodec import write_audio
 from mixcodec.evaluate.align import aligned, find_delay
 from mixcodec.evaluate.baselines import parse_points
 from mixcodec.evaluate.baselines.programs import ProgramError, ogg_packet_bytes, run
-from mixcodec.evaluate.extras import MissingPartError
 from mixcodec.evaluate.measure import through
 from mixcodec.evaluate.metrics import METRICS
+from mixcodec.extras import MissingPartError
 
 RATE = 16000
 POINTS = {

@@ -42,6 +42,14 @@ What they mean.
 """
 
 
+def test_a_table_with_marks_is_read_like_one_without(tmp_path):
+    found = []
+    for text in (TABLE, TABLE.replace("mel distance ↓", "mel distance † ↓").replace("PESQ-WB ↑", "PESQ-WB † ↑")):
+        (tmp_path / "table.md").write_text(text)
+        found.append(figures_of_tables(tmp_path / "table.md", "mixers"))
+    assert found[0] == found[1]
+
+
 def test_figures_of_tables_hold_their_numbers_and_what_looks_ahead_is_on_no_front(tmp_path):
     (tmp_path / "tables.md").write_text(TABLE)
     ((heading, (speed, state)),) = figures_of_tables(tmp_path / "tables.md", "mixers").items()

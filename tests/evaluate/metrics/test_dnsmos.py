@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from mixcodec.audio import read_audio
-from mixcodec.evaluate.extras import MissingPartError
 from mixcodec.evaluate.metrics.base import METRICS, UnscorableError
-from mixcodec.evaluate.metrics.dnsmos import WINDOW, Dnsmos, _log_mel, _windows
+from mixcodec.evaluate.metrics.opinion import Dnsmos
+from mixcodec.extras import MissingPartError
+from mixcodec.judges.dnsmos import WINDOW, _log_mel, _windows
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 RATE = 16000

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from mixcodec.audio import read_audio, resample
-from mixcodec.evaluate.extras import MissingPartError
 from mixcodec.evaluate.metrics.base import METRICS, UnscorableError
-from mixcodec.evaluate.metrics.pitch import Pitch, _f0
+from mixcodec.evaluate.metrics.pitch import Pitch
+from mixcodec.extras import MissingPartError
+from mixcodec.judges import pitch as pitches
+from mixcodec.judges.pitch import track_pitch
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 RATE = 16000
@@ -42,9 +44,9 @@ def glide(seconds=2.0, octaves=1.0, start=120.0):
 
 def test_finds_a_known_glide(metric):
     f0 = glide()
-    found = _f0(voice(f0), RATE)
+    times, found = track_pitch(voice(f0), RATE)
     margin = (len(f0) / RATE - (len(found) - 1) * 0.01) / 2  # Praat centres its frames
-    times = margin + 0.01 * np.arange(len(found))
+    np.testing.assert_allclose(times, margin + 0.01 * np.arange(len(found)), atol=1e-9)
     true = np.interp(times, np.arange(len(f0)) / RATE, f0)
     assert (found > 0).all()
     np.testing.assert_allclose(found, true, rtol=0.002)  # a sixteenth of a semitone
@@ -54,7 +56,12 @@ def test_an_identical_clip_is_the_best(metric, speech):
     once = score(metric, speech, speech)
     assert once["voicing_f1"] == 1.0
     assert once["f0_correlation"] == pytest.approx(1.0, abs=1e-12)
-    assert [scale.best for scale in metric.scales] == [1.0, 1.0]
+    assert {scale.name: once[scale.name] for scale in metric.scales[2:]} == {
+        "f0_error": 0.0,
+        "f0_gross": 0.0,
+        "voicing_error": 0.0,
+    }
+    assert [scale.best for scale in metric.scales] == [1.0, 1.0, 0.0, 0.0, 0.0]
 
 
 def test_correlation_in_closed_form(metric):
@@ -71,8 +78,39 @@ def test_f1_in_closed_form(metric):
     whole = glide(2.0)
     half = np.where(np.arange(len(whole)) < len(whole) // 2, whole, 0)
     # Half of the voiced frames are found and none is false: precision 1, recall 1/2.
-    value = score(metric, voice(whole), voice(half))["voicing_f1"]
-    assert value == pytest.approx(2 * 0.5 / 1.5, abs=0.02)  # two frames at the edge
+    values = score(metric, voice(whole), voice(half))
+    assert values["voicing_f1"] == pytest.approx(2 * 0.5 / 1.5, abs=0.02)  # two frames at the edge
+    assert values["voicing_error"] == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("cents", [-120, 25, 300])
+def test_a_transposed_voice_is_off_by_that(metric, cents):
+    f0 = glide(octaves=0.5)
+    values = score(metric, voice(f0), voice(f0 * 2 ** (cents / 1200)))
+    assert values["f0_error"] == pytest.approx(abs(cents), abs=2)
+    assert values["f0_gross"] == 0
+
+
+def test_octaves_are_gross_errors_and_not_in_the_fine_one(metric):
+    f0 = glide(octaves=0.3)
+    third = np.where(np.arange(len(f0)) < len(f0) // 3, 2 * f0, f0)
+    values = score(metric, voice(f0), voice(third))
+    assert values["f0_gross"] == pytest.approx(1 / 3, abs=0.02)
+    assert values["f0_error"] < 5
+    everywhere = score(metric, voice(f0), voice(2 * f0))
+    assert everywhere["f0_gross"] == 1
+    assert everywhere["f0_error"] == metric.scales[2].high, "no better than any error that is not gross"
+
+
+def test_the_errors_of_planted_tracks():
+    """By hand: of 14 frames two are voiced in one alone; of the eleven shared ones one is gross, and two are 100 cents off."""
+    semitone = 2 ** (1 / 12)
+    reference = np.array([100, 0, 100, 100, 100, 200, 200, 200, 200, 100, 0, 100, 100, 100.0])
+    decoded = np.array([0, 90, 100 * semitone, 100 / semitone, 100, 200, 200, 200, 200, 130, 0, 100, 100, 100.0])
+    errors = pitches.pitch_errors(reference, decoded)
+    assert errors.gross == pytest.approx(1 / 11)
+    assert errors.cents == pytest.approx(100 * np.sqrt(2 / 10))
+    assert errors.voicing == pytest.approx(2 / 14)
 
 
 def test_a_clip_played_at_another_speed_loses_its_melody(metric, speech):
@@ -107,7 +145,8 @@ def test_odd_clips(metric, reference, wave, reason, capfd):
 
 
 def test_a_pitch_that_does_not_move(metric, monkeypatch):
-    monkeypatch.setattr("mixcodec.evaluate.metrics.pitch._f0", lambda wave, rate: np.full(50, 100.0))
+    still = pitches.Pitch(np.arange(50) / 100, np.full(50, 100.0))
+    monkeypatch.setattr("mixcodec.evaluate.metrics.pitch.track_pitch", lambda wave, rate: still)
     with pytest.raises(UnscorableError, match="does not move"):
         score(metric, np.ones(RATE, np.float32), np.ones(RATE, np.float32))
 

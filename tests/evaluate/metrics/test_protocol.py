@@ -8,8 +8,8 @@ import pytest
 
 from mixcodec.audio import resample
 from mixcodec.errors import UsageError
-from mixcodec.evaluate.extras import MissingPartError
-from mixcodec.evaluate.metrics import DEFAULT, METRICS, UnscorableError, chosen_metrics
+from mixcodec.evaluate.metrics import DEFAULT, JUDGES, METRICS, Scale, UnscorableError, chosen_metrics
+from mixcodec.extras import MissingPartError
 
 RATE = 16000
 SLOW = {"words"}
@@ -42,7 +42,32 @@ def test_states_its_facts(kind):
         assert scale.low < scale.high
         assert scale.name.replace("_", "").isalnum()
         assert scale.name == scale.name.lower()
-        assert scale.better(1.0, 0.0) is scale.higher_is_better
+        assert scale.better(1.0, 0.0) is (scale.higher_is_better and scale.middle is None)
+        assert scale.low <= scale.best <= scale.high
+
+
+def test_no_loss_follows_a_judge_and_one_follows_every_default():
+    followed = {kind: {scale.followed for scale in METRICS.build(kind).scales} for kind in METRICS.kinds()}
+    assert all(followed[kind] == {False} for kind in JUDGES)
+    assert all(followed[kind] == {True} for kind in (*DEFAULT, "words"))
+
+
+@pytest.mark.parametrize(
+    ("scale", "better", "worse", "best", "words"),
+    [
+        (Scale("a", "a", 0.0, 5.0, higher_is_better=True), 4.0, 3.0, 5.0, "higher"),
+        (Scale("a", "a", 0.0, 5.0, higher_is_better=False), 3.0, 4.0, 0.0, "lower"),
+        (Scale("a", "a", -9.0, 9.0, False, middle=0.0), -1.0, 2.0, 0.0, "nearer to 0"),
+        (Scale("a", "a", -9.0, 9.0, True, middle=1.0), 2.0, -0.5, 1.0, "nearer to 1"),
+    ],
+)
+def test_which_value_is_better(scale, better, worse, best, words):
+    assert scale.better(better, worse)
+    assert not scale.better(worse, better)
+    assert not scale.better(better, better)
+    assert scale.best == best
+    assert not scale.better(better, best)
+    assert scale.better_is == words
 
 
 def test_scales_have_names_of_their_own():
@@ -56,10 +81,10 @@ def test_a_copy_is_best_and_noise_is_worse(kind, speech, noise):
     same = measured(metric, speech, speech.copy())
     worse = measured(metric, speech, speech + 2 * noise[: len(speech)])
     for scale in metric.scales:
-        if metric.compares:
+        if scale.compares:
             assert math.isclose(same[scale.name], scale.best, rel_tol=1e-4, abs_tol=1e-4)
         assert scale.low <= worse[scale.name] <= scale.high
-        assert scale.better(same[scale.name], worse[scale.name])
+        assert scale.better(same[scale.name], worse[scale.name]) or (scale.coarse and same[scale.name] == worse[scale.name])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -85,6 +110,7 @@ def test_strange_clips_give_a_number_or_a_reason(kind, speech, recwarn):
 def test_choosing():
     assert chosen_metrics(["default"]) == DEFAULT
     assert set(chosen_metrics(["all"])) == set(METRICS.kinds())
+    assert chosen_metrics(["default", "judges", "pitch"]) == (*DEFAULT, *JUDGES)
     assert chosen_metrics(["stoi", "mel", "stoi"]) == ("stoi", "mel")
     assert "pesq_wb" not in chosen_metrics(["default"], speech=False)
     assert "pesq_wb" in chosen_metrics(["pesq_wb"], speech=False)

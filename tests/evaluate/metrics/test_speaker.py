@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mixcodec.audio import read_audio, resample
-from mixcodec.evaluate.extras import MissingPartError
 from mixcodec.evaluate.metrics.base import METRICS, UnscorableError
 from mixcodec.evaluate.metrics.speaker import SpeakerSimilarity
+from mixcodec.extras import MissingPartError
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 RATE = 16000

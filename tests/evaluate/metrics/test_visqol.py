@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mixcodec.audio import read_audio, resample
-from mixcodec.evaluate.extras import MissingPartError
 from mixcodec.evaluate.metrics.base import METRICS, UnscorableError
 from mixcodec.evaluate.metrics.visqol import VisqolAudio, VisqolSpeech
+from mixcodec.extras import MissingPartError
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 KINDS = ["visqol_speech", "visqol_audio"]

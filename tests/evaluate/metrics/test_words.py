@@ -9,9 +9,9 @@ import pytest
 
 from mixcodec.audio import read_audio
 from mixcodec.evaluate import whisper
-from mixcodec.evaluate.extras import MissingPartError
 from mixcodec.evaluate.metrics.base import METRICS, UnscorableError
 from mixcodec.evaluate.metrics.words import Words, normalise
+from mixcodec.extras import MissingPartError
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 RATE = 16000

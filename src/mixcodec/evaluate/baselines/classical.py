@@ -11,7 +11,7 @@ from mixcodec.audio import read_audio, resample, write_audio
 from mixcodec.errors import UsageError
 from mixcodec.evaluate.baselines.base import CODERS, Coder
 from mixcodec.evaluate.baselines.programs import OGG_HEADER_PACKETS, first_line, ogg_packet_bytes, run
-from mixcodec.evaluate.extras import MissingPartError, need_program
+from mixcodec.extras import MissingPartError, need_program
 
 
 def _not(setting: float | None) -> str:

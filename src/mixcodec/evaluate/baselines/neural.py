@@ -29,7 +29,7 @@ from mixcodec.audio import Wave, read_audio, resample, write_audio
 from mixcodec.errors import AudioError, BitstreamError, ModelError, RateError, UsageError
 from mixcodec.evaluate.baselines.base import CODERS, Coder
 from mixcodec.evaluate.baselines.bits import pack, packed_bytes, unpack
-from mixcodec.evaluate.extras import need_package
+from mixcodec.extras import need_package
 
 EXTRA = "bench"
 HEADER = struct.Struct("<IIB")

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mixcodec.runtime.codec import Codec
-from mixcodec.runtime.config import StateSpec
+from mixcodec.runtime.config import ModelConfig
 from mixcodec.runtime.session import GraphSession
+from mixcodec.temporary import temporary_folder
 
 Shape = Sequence[int]
 
@@ -35,19 +36,18 @@ UNKNOWN = frozenset(
 class ProfiledSession(GraphSession):
     """A graph session that keeps the shapes of all that its graph computes."""
 
-    def __init__(self, path: Path, source: str, target: str, specs: dict[str, StateSpec], threads: int) -> None:
-        import onnxruntime
+    def __init__(self, direction: str, config: ModelConfig, variant: str) -> None:
+        self._stack = ExitStack()
+        self._folder = self._stack.enter_context(temporary_folder())
+        super().__init__(direction, config, 1, variant)
 
-        super().__init__(path, source, target, specs, threads)
-        self._folder = tempfile.TemporaryDirectory()
-        self._session = onnxruntime.InferenceSession(
-            str(path), profiling_options(Path(self._folder.name)), providers=["CPUExecutionProvider"]
-        )
+    def _options(self) -> Any:
+        return profiling_options(self._folder)
 
     def count(self) -> tuple[int, list[str]]:
         """End the profile: operations since the beginning, and what could not be counted."""
         events = json.loads(Path(self._session.end_profiling()).read_text())
-        self._folder.cleanup()
+        self._stack.close()
         return profile_flops(events)
 
 
@@ -56,11 +56,11 @@ class ProfiledCodec(Codec):
 
     @cached_property
     def _encoder(self) -> ProfiledSession:
-        return ProfiledSession(self.graph("encoder"), "wave", "codes", self.config.encoder_state, 1)
+        return ProfiledSession("encoder", self.config, self.variant)
 
     @cached_property
     def _decoder(self) -> ProfiledSession:
-        return ProfiledSession(self.graph("decoder"), "codes", "wave", self.config.decoder_state, 1)
+        return ProfiledSession("decoder", self.config, self.variant)
 
     def count(self, direction: str) -> tuple[int, list[str]]:
         """Operations of all that was encoded, or decoded, with this object; ends the profile."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from mixcodec.evaluate.bench.signal import SYNTHETIC, clip, write_looped
 from mixcodec.evaluate.bench.speed import interleave, measure_speed
 from mixcodec.evaluate.bench.subjects import DEFAULT_PEERS, Measured, Ours, peer
 from mixcodec.models import DEFAULT_MODEL
+from mixcodec.temporary import temporary_folder
 
 BASE_IMPORT = "import numpy, onnxruntime"
 """What every use of a model without torch has to import: the floor of a cold command."""
@@ -88,8 +88,7 @@ def run_bench(settings: BenchSettings, command: str = "", tell: Callable[[str], 
     if (load := results.about["load_before"]) > BUSY:
         results.warnings.append(f"load average {load:g} before the run: another process is busy, so trust the CPU times")
     watch = OthersWatch()
-    with tempfile.TemporaryDirectory(prefix="mixcodec-bench-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         clips = {}
         for rate in sorted({subject.sample_rate for subject in subjects}):
             clips[rate] = folder / f"clip-{rate}.wav"

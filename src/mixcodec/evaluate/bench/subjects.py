@@ -16,7 +16,7 @@ from mixcodec.errors import UsageError
 from mixcodec.evaluate.baselines.neural import ARCHITECTURES, PORTS, check_packages, random_peer
 from mixcodec.evaluate.bench.flops import ProfiledCodec, torch_flops
 from mixcodec.evaluate.bench.results import DIRECTIONS
-from mixcodec.evaluate.extras import need_program
+from mixcodec.extras import need_program
 from mixcodec.models import PLAIN, split_variant
 from mixcodec.registry import nearest
 from mixcodec.runtime import load
@@ -86,17 +86,20 @@ class Ours(Measured):
     def load(self, clip: Path, threads: int) -> Runner:
         wave, rate = read_audio(clip)
         codec = load(self._model, threads, self._codec.variant)
-        tokens = codec.wave_to_tokens(wave, rate, self._kbps)
+        tokens = codec.wave_to_tokens(wave, rate, codebooks=codec.codebooks)
 
         def flops(direction: str) -> tuple[int, list[str]]:
             profiled = ProfiledCodec(codec.config, variant=codec.variant)
             if direction == "encode":
-                profiled.wave_to_tokens(wave, rate, self._kbps)
+                profiled.wave_to_tokens(wave, rate, codebooks=codec.codebooks)
             else:
                 profiled.tokens_to_wave(tokens)
             return profiled.count(direction)
 
-        return Runner(lambda: codec.wave_to_tokens(wave, rate, self._kbps), lambda: codec.tokens_to_wave(tokens), flops)
+        def encode() -> object:
+            return codec.wave_to_tokens(wave, rate, codebooks=codec.codebooks)
+
+        return Runner(encode, lambda: codec.tokens_to_wave(tokens), flops)
 
     def command(self, direction: str, source: Path, target: Path) -> list[str]:
         options = ["--model", self._model, "--variant", self._codec.variant]

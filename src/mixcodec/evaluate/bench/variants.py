@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +31,7 @@ from mixcodec.evaluate.bench.table import markdown, number
 from mixcodec.evaluate.clips import find_clips
 from mixcodec.models import PLAIN
 from mixcodec.runtime import Codec, load
+from mixcodec.temporary import temporary_folder
 
 STREAM_SECONDS = 4.0
 Call = Callable[[], object]
@@ -100,18 +100,18 @@ def _timed(call: Call) -> Callable[[], Sample]:
 
 
 def _offline(codec: Codec, wave: Wave) -> tuple[Call, Call]:
-    tokens = codec.wave_to_tokens(wave, codec.sample_rate, codec.max_kbps())
+    tokens = codec.wave_to_tokens(wave, codec.sample_rate, codebooks=codec.codebooks)
     return (
-        lambda: codec.wave_to_tokens(wave, codec.sample_rate, codec.max_kbps()),
+        lambda: codec.wave_to_tokens(wave, codec.sample_rate, codebooks=codec.codebooks),
         lambda: codec.tokens_to_wave(tokens),
     )
 
 
 def _streamed(codec: Codec, wave: Wave) -> tuple[Call, Call]:
-    codes = codec.wave_to_tokens(wave, codec.sample_rate, codec.max_kbps()).codes
+    codes = codec.wave_to_tokens(wave, codec.sample_rate, codebooks=codec.codebooks).codes
 
     def encode() -> None:
-        encoder = codec.stream_encoder(kbps=codec.max_kbps())
+        encoder = codec.stream_encoder(codebooks=codec.codebooks)
         for start in range(0, len(wave), codec.hop):
             encoder.push(wave[start : start + codec.hop])
         encoder.finish()
@@ -127,8 +127,8 @@ def _streamed(codec: Codec, wave: Wave) -> tuple[Call, Call]:
 
 def cold_rows(model: str, variant: Codec, repeats: int) -> list[list[str]]:
     """CPU seconds of whole processes."""
-    with tempfile.TemporaryDirectory(prefix="mixcodec-bench-") as name:
-        source, coded, decoded = (Path(name) / file for file in ("voice.wav", "voice.mxc", "voice.decoded.wav"))
+    with temporary_folder() as folder:
+        source, coded, decoded = (folder / file for file in ("voice.wav", "voice.mxc", "voice.decoded.wav"))
         write_looped(source, synthetic_voice(variant.sample_rate), variant.sample_rate, 10.0)
         commands = {BASE_IMPORT: [sys.executable, "-c", BASE_IMPORT]}
         for direction, files in (("encode", (source, coded)), ("decode", (coded, decoded))):
@@ -151,7 +151,7 @@ def same_rows(plain: Codec, variant: Codec, waves: list[Wave]) -> list[list[str]
     """How much of what the plain graphs give the variant gives too, over all waves (N,) at the codec's rate."""
     same, power, difference = [], 0.0, 0.0
     for wave in waves:
-        ours, theirs = (codec.wave_to_tokens(wave, codec.sample_rate, codec.max_kbps()) for codec in (plain, variant))
+        ours, theirs = (codec.wave_to_tokens(wave, codec.sample_rate, codebooks=codec.codebooks) for codec in (plain, variant))
         same.append(ours.codes == theirs.codes)
         usual = ours.with_codebooks(plain.config.default_codebooks)
         sound = plain.tokens_to_wave(usual)

@@ -26,7 +26,7 @@ from mixcodec.bpe import CodeBpe
 from mixcodec.errors import UsageError
 from mixcodec.evaluate.claims.claim import Claim, command
 from mixcodec.evaluate.claims.features import Speech, batches, codes_of_clips, excerpts, shipped_net, speech_features
-from mixcodec.evaluate.extras import need_package
+from mixcodec.extras import need_package
 from mixcodec.nn.quantizers import QUANTIZERS, Quantizer, Reduced, Residual, VqGradient
 from mixcodec.nn.quantizers.lookup import Lookup
 from mixcodec.nn.quantizers.search import nearest_entries

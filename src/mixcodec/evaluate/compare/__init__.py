@@ -18,6 +18,7 @@ from mixcodec.evaluate.report.summary import table_markdown
 from mixcodec.files import atomic_output
 
 __all__ = [
+    "OUTPUTS",
     "PARTS",
     "Clips",
     "Comparison",
@@ -36,19 +37,17 @@ __all__ = [
 
 PLOT = ".pareto.svg"
 """In place of a table's `.md`: the file with its plot."""
+OUTPUTS = ("comparison.md", "comparison.html", f"comparison{PLOT}")
+"""What is written into the folder of a comparison, besides its rows."""
 
 
 def write_comparison(comparison: Comparison, out: Path) -> tuple[Path, Path, Path]:
     """Write the tables, the page and the plot into the folder `out`, each whole or not at all; gives their paths."""
     figures = ranked_figures(comparison)
-    files = {
-        out / "comparison.md": markdown(comparison, [front_table(figures)] if figures else []),
-        out / "comparison.html": page_html(comparison),
-        out / f"comparison{PLOT}": picture(figures),
-    }
-    for path, text in files.items():
+    texts = (markdown(comparison, [front_table(figures)] if figures else []), page_html(comparison), picture(figures))
+    table, page, plot = (out / name for name in OUTPUTS)
+    for path, text in zip((table, page, plot), texts, strict=True):
         _write(path, text)
-    table, page, plot = files
     return table, page, plot
 
 

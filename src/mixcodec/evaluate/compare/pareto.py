@@ -18,7 +18,7 @@ from mixcodec.evaluate.compare import tables
 from mixcodec.evaluate.compare.rows import Row
 from mixcodec.evaluate.compare.run import Comparison
 from mixcodec.evaluate.compare.tables import RANKED, SCALES, codec_speed, fact, kbps
-from mixcodec.evaluate.metrics.base import Scale
+from mixcodec.evaluate.metrics.base import DAGGER, Scale, explained
 from mixcodec.evaluate.report.tables import Cell, Column, Table, scale_column
 from mixcodec.evaluate.statistics import mean_estimate
 
@@ -125,8 +125,8 @@ def figure(dots: Sequence[Dot], scale: Scale, axis: Axis) -> Figure:
     names = list(places)
     best = [names[i] for i in front(list(places.values()), axis.more_is_better, scale.higher_is_better)]
     return {
-        "title": scale.title,
-        "better": "higher" if scale.higher_is_better else "lower",
+        "title": scale.marked,
+        "better": scale.better_is,
         "x_title": axis.title,
         "x_better": "more" if axis.more_is_better else "less",
         "points": points,
@@ -148,11 +148,12 @@ def ranked_figures(comparison: Comparison) -> dict[str, list[Figure]]:
 def front_table(figures: dict[str, list[Figure]]) -> Table:
     """The names on the fronts, a row for each table."""
     titles = [figure["x_title"] for figure in next(iter(figures.values()))]
-    columns = [Column(name, "text") for name in ("table", *(f"{RANKED.title} and {title}" for title in titles))]
+    columns = [Column(name, "text") for name in ("table", *(f"{RANKED.marked} and {title}" for title in titles))]
     rows: list[list[Cell]] = []
     for group, each in figures.items():
         rows.append([group, *(html.unescape(", ".join(figure["front"]["names"])) for figure in each)])
-    return Table("Fronts", columns, rows, "What streams and is beaten in both by nothing else that does.")
+    note = explained("What streams and is beaten in both by nothing else that does.", [RANKED])
+    return Table("Fronts", columns, rows, note)
 
 
 # Tables in Markdown --------------------------------------------------------------------------------------------------
@@ -186,9 +187,10 @@ def figures_of_tables(path: Path, part: str) -> dict[str, list[Figure]]:
 
 def _dots_of_rows(rows: Sequence[dict[str, str]], first: str, axis: Axis) -> list[Dot]:
     title = scale_column(RANKED).title
+    unmarked = title.replace(f" {DAGGER}", "")  # as tables written before scales were marked have it
     dots = []
     for row in rows:
-        quality = [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?", row.get(title, ""))]
+        quality = [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?", row.get(title) or row.get(unmarked, ""))]
         cost = re.fullmatch(r"\d[\d.e+-]*", row[axis.column])
         if len(quality) == 3 and cost:
             name = row[first]

@@ -18,7 +18,7 @@ from mixcodec.train import Recipe
 VERSION = 1
 LOCAL = {"root", "cache_dir", "processes"}
 """Fields of the data that belong to one machine: what they lead to is told by the manifest's hash."""
-UNIMPORTANT = {"name", "out", "threads", "log_every", "validate_every", "save_every", "codec", "data"}
+UNIMPORTANT = {"name", "out", "threads", "log_every", "validate_every", "judges", "save_every", "codec", "data"}
 """Fields of a recipe that do not change the weights, or are told apart from it."""
 
 Row = dict[str, Any]

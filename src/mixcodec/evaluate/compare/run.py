@@ -28,9 +28,9 @@ from mixcodec.evaluate.compare.rows import Row, Rows, file_hash, row_key, shared
 from mixcodec.evaluate.compare.score import METRICS, Clips
 from mixcodec.evaluate.compare.trial import CHECKPOINT, Task, failed, run_trial, train_shared
 from mixcodec.evaluate.compare.variants import Variant
-from mixcodec.evaluate.extras import need_package
 from mixcodec.evaluate.metrics import METRICS as ALL_METRICS
 from mixcodec.evaluate.run import begin_work
+from mixcodec.extras import need_package
 from mixcodec.registry import nearest
 from mixcodec.train import Recipe
 from mixcodec.train.loop import revision

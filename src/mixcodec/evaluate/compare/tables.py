@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from mixcodec.evaluate.bench.table import number
 from mixcodec.evaluate.compare.rows import Row
 from mixcodec.evaluate.compare.run import Comparison
 from mixcodec.evaluate.compare.variants import Variant
 from mixcodec.evaluate.metrics import METRICS
-from mixcodec.evaluate.metrics.base import Scale
+from mixcodec.evaluate.metrics.base import Scale, explained
 from mixcodec.evaluate.report.summary import table_markdown
-from mixcodec.evaluate.report.tables import LEAST_CLIPS, MISSING, Cell, Column, Mean, Table, fixed, scale_column
-from mixcodec.evaluate.statistics import Estimate, mean_estimate, paired_difference
+from mixcodec.evaluate.report.tables import MISSING, Cell, Column, Mean, Table, difference_mean, fixed, scale_column
+from mixcodec.evaluate.statistics import mean_estimate, paired_difference
 
 KINDS_OF_METRICS = ("mel", "pesq_wb", "stoi")
 SCALES: tuple[Scale, ...] = tuple(scale for kind in KINDS_OF_METRICS for scale in METRICS.build(kind).scales)
@@ -91,7 +90,7 @@ def trained(comparison: Comparison, group: str) -> list[Variant]:
 
     def rank(variant: Variant) -> tuple[float, str]:
         mean = mean_estimate(list(means(comparison.of(variant), RANKED).values()), 1).mean
-        return (-mean if RANKED.higher_is_better else mean, variant.name)
+        return (-RANKED.goodness(mean), variant.name)
 
     return sorted(found, key=rank)
 
@@ -127,7 +126,7 @@ def group_table(comparison: Comparison, group: str) -> Table:
     note = f"Means over clips with 95 % bootstrap intervals over the clips. {costs}"
     if seeds > 1:
         note += f" ±: standard deviation between {seeds} seeds of the mean."
-    return Table(group[0].upper() + group[1:], columns, rows, note)
+    return Table(group[0].upper() + group[1:], columns, rows, explained(note, scales(comparison)))
 
 
 COSTS: Mapping[str, tuple[str, ...]] = {
@@ -195,15 +194,13 @@ def difference_table(comparison: Comparison, group: str) -> Table | None:
         "leaves out zero; that says that these weights differ on these clips, and nothing of another seed or more steps."
     )
     columns = [Column("kind", "point"), *(scale_column(scale) for scale in scales(comparison))]
-    return Table(f"{group[0].upper() + group[1:]}: difference from {base.name}", columns, rows, note)
+    title = f"{group[0].upper() + group[1:]}: difference from {base.name}"
+    return Table(title, columns, rows, explained(note, scales(comparison)))
 
 
 def _difference(rows: Sequence[Row], others: Sequence[Row], scale: Scale) -> Mean:
-    found: Estimate = paired_difference(means(rows, scale), means(others, scale))
-    verdict: Literal["", "better", "worse"] = ""
-    if found.n >= LEAST_CLIPS and (found.low > 0 or found.high < 0):
-        verdict = "better" if (found.mean > 0) == scale.higher_is_better else "worse"
-    return Mean(found, scale.digits, signed=True, verdict=verdict)
+    first, second = means(rows, scale), means(others, scale)
+    return difference_mean(paired_difference(first, second), first, second, scale)
 
 
 def failure_table(comparison: Comparison) -> Table | None:

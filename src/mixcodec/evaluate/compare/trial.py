@@ -80,7 +80,7 @@ def train_shared(recipe: Recipe, checkpoint: Path) -> None:
 
 def quiet(recipe: Recipe) -> Recipe:
     """The same run without lines and validations on the way."""
-    return dataclasses.replace(recipe, log_every=recipe.steps + 1, validate_every=recipe.steps + 1)
+    return dataclasses.replace(recipe, log_every=recipe.steps + 1, validate_every=recipe.steps + 1, judges=())
 
 
 def after_shared(recipe: Recipe) -> Recipe:

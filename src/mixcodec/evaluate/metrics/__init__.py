@@ -3,21 +3,26 @@
 from collections.abc import Sequence
 
 from mixcodec.errors import UsageError
-from mixcodec.evaluate.metrics import distances, dnsmos, perceptual, pitch, speaker, visqol, words
+from mixcodec.evaluate.metrics import buzz, distances, opinion, perceptual, pitch, speaker, visqol, words
 from mixcodec.evaluate.metrics.base import METRICS, Metric, Scale, UnscorableError
 
 DEFAULT = ("pesq_wb", "stoi", "mel", "stft", "si_sdr", "lsd", "pesq_nb", "estoi")
 """The metrics of a run that names none, in the order of its tables."""
 
+JUDGES = ("distillmos", "dnsmos", "harmonicity", "modulation", "pitch")
+"""Those of speech that no loss of the codecs here follows."""
+
 __all__ = [
     "DEFAULT",
+    "JUDGES",
     "METRICS",
     "Metric",
     "Scale",
     "UnscorableError",
+    "buzz",
     "chosen_metrics",
     "distances",
-    "dnsmos",
+    "opinion",
     "perceptual",
     "pitch",
     "speaker",
@@ -27,8 +32,8 @@ __all__ = [
 
 
 def chosen_metrics(words: Sequence[str], speech: bool = True) -> tuple[str, ...]:
-    """The kinds that `words` name, each once: kinds, "default" or "all"; of those two only what is not for speech alone, unless
-    it is `speech` that is evaluated.
+    """The kinds that `words` name, each once: kinds, "default", "judges" or "all"; of "default" and "all" only what is not for
+    speech alone, unless it is `speech` that is evaluated.
 
     Raises:
         UsageError, ConfigError: none is named, or one that is not there.
@@ -37,7 +42,10 @@ def chosen_metrics(words: Sequence[str], speech: bool = True) -> tuple[str, ...]
         raise UsageError("no metric is named; leave --metrics out for the default ones")
     kinds: list[str] = []
     for word in words:
-        many = {"default": DEFAULT, "all": (*DEFAULT, *METRICS.kinds())}.get(word)
+        if word == "judges":
+            kinds += JUDGES
+            continue
+        many = {"default": DEFAULT, "all": (*DEFAULT, *JUDGES, *METRICS.kinds())}.get(word)
         kinds += (word,) if many is None else [kind for kind in many if speech or not METRICS.build(kind).speech_only]
     for kind in kinds:
         METRICS.options(kind)  # raises for one that is not there

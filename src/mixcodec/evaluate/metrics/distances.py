@@ -23,7 +23,7 @@ class MelMetric(Metric):
     """Mean absolute difference of log-mel amplitudes."""
 
     kind = "mel"
-    scales = (Scale("mel_distance", "mel distance", 0.0, np.inf, higher_is_better=False),)
+    scales = (Scale("mel_distance", "mel distance", 0.0, np.inf, higher_is_better=False, followed=True),)
     source = "80 bands, ln amplitude, floor 1e-5 (docs of mixcodec.runtime.mel); computed here"
     sample_rate = None
 
@@ -38,7 +38,7 @@ class StftMetric(Metric):
     """Spectral convergence plus log-magnitude distance, over three resolutions."""
 
     kind = "stft"
-    scales = (Scale("stft_distance", "STFT distance", 0.0, np.inf, higher_is_better=False),)
+    scales = (Scale("stft_distance", "STFT distance", 0.0, np.inf, higher_is_better=False, followed=True),)
     source = "Yamamoto, Song, Kim, 2020, Parallel WaveGAN (multi-resolution STFT loss, its three sizes); computed here"
     sample_rate = None
 
@@ -59,7 +59,7 @@ class SiSdrMetric(Metric):
     """Scale-invariant signal-to-distortion ratio: how much of the very waveform is left."""
 
     kind = "si_sdr"
-    scales = (Scale("si_sdr", "SI-SDR", -np.inf, MAX_SI_SDR, higher_is_better=True, unit="dB", digits=2),)
+    scales = (Scale("si_sdr", "SI-SDR", -np.inf, MAX_SI_SDR, higher_is_better=True, unit="dB", digits=2, followed=True),)
     source = (
         "Le Roux, Wisdom, Erdogan, Hershey, 2019, SDR - half-baked or well done? (means removed, capped at 100 dB); computed here"
     )
@@ -84,7 +84,7 @@ class LsdMetric(Metric):
     """Log-spectral distance: root mean square over frequency, mean over frames, of the difference of log power."""
 
     kind = "lsd"
-    scales = (Scale("lsd", "log-spectral distance", 0.0, np.inf, higher_is_better=False, unit="dB", digits=2),)
+    scales = (Scale("lsd", "log-spectral distance", 0.0, np.inf, higher_is_better=False, unit="dB", digits=2, followed=True),)
     source = "Gray, Markel, 1976, Distance measures for speech processing (32 ms Hann, hop 8 ms, floor 1e-10); computed here"
     sample_rate = None
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from mixcodec.audio import Wave
-from mixcodec.evaluate.extras import need_package
-from mixcodec.evaluate.metrics.base import METRICS, Metric, Scale, UnscorableError, finite
+from mixcodec.evaluate.metrics.base import METRICS, Metric, Scale
+from mixcodec.extras import need_package
+from mixcodec.judges import perceptual
 
 
 class _Pesq(Metric):
@@ -17,24 +17,14 @@ class _Pesq(Metric):
 
     speech_only = True
     packages = ("pesq",)
-    band: ClassVar[str]
+    band: ClassVar[Literal["wb", "nb"]]
     sample_rate: ClassVar[int]
 
     def check(self) -> None:
         need_package("pesq", "eval", f"metric {self.kind}")
 
     def measure(self, prepared: Wave, wave: Wave, sample_rate: int) -> dict[str, float]:
-        from pesq import PesqError, pesq
-
-        if not np.any(prepared) and not np.any(wave):
-            raise UnscorableError("PESQ: both clips are silent")
-        try:
-            value = pesq(sample_rate, prepared, wave, self.band)
-        except (PesqError, ValueError) as error:
-            detail = error.args[0] if error.args else ""
-            detail = detail.decode() if isinstance(detail, bytes) else detail
-            raise UnscorableError(f"PESQ: {type(error).__name__} {detail}".strip()) from None
-        return {self.kind: finite(value, "PESQ")}
+        return {self.kind: perceptual.pesq(prepared, wave, sample_rate, self.band)}
 
 
 @METRICS.register("pesq_wb")
@@ -43,7 +33,7 @@ class PesqWide(_Pesq):
 
     kind = "pesq_wb"
     # MOS-LQO = 0.999 + 4 / (1 + exp(-1.3669 x + 3.8224)) at the highest raw score x = 4.5, and its lower limit.
-    scales = (Scale("pesq_wb", "PESQ-WB", 0.999, 0.999 + 4 / (1 + np.exp(-1.3669 * 4.5 + 3.8224)), higher_is_better=True),)
+    scales = (Scale("pesq_wb", "PESQ-WB", 0.999, 0.999 + 4 / (1 + np.exp(-1.3669 * 4.5 + 3.8224)), True, followed=True),)
     source = "ITU-T P.862.2, 2007 (Rix, Beerends, Hollier, Hekstra, 2001, PESQ); package pesq"
     sample_rate = 16000
     band = "wb"
@@ -55,7 +45,7 @@ class PesqNarrow(_Pesq):
 
     kind = "pesq_nb"
     # MOS-LQO = 0.999 + 4 / (1 + exp(-1.4945 x + 4.6607)) at x = 4.5.
-    scales = (Scale("pesq_nb", "PESQ-NB", 0.999, 0.999 + 4 / (1 + np.exp(-1.4945 * 4.5 + 4.6607)), higher_is_better=True),)
+    scales = (Scale("pesq_nb", "PESQ-NB", 0.999, 0.999 + 4 / (1 + np.exp(-1.4945 * 4.5 + 4.6607)), True, followed=True),)
     source = "ITU-T P.862.1, 2003 (Rix, Beerends, Hollier, Hekstra, 2001, PESQ); package pesq"
     sample_rate = 8000
     band = "nb"
@@ -67,30 +57,13 @@ class _Stoi(Metric):
     speech_only = True
     packages = ("pystoi",)
     extended: ClassVar[bool]
-    sample_rate = 10000
+    sample_rate = perceptual.STOI_RATE
 
     def check(self) -> None:
         need_package("pystoi", "eval", f"metric {self.kind}")
 
     def measure(self, prepared: Wave, wave: Wave, sample_rate: int) -> dict[str, float]:
-        from pystoi import stoi
-
-        if not np.any(prepared):
-            raise UnscorableError("the reference is silent")
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                # The extended form adds noise of 1e-16 drawn from the global generator: seeded, it repeats to the last bit.
-                state = np.random.get_state()
-                np.random.seed(0)
-                value = stoi(prepared, wave, sample_rate, extended=self.extended)
-            except ValueError:  # where no whole frame is left
-                raise UnscorableError("STOI: the clip is too short") from None
-            finally:
-                np.random.set_state(state)
-        if short := [str(warning.message) for warning in caught if issubclass(warning.category, RuntimeWarning)]:
-            raise UnscorableError(short[0].split(".")[0])
-        return {self.kind: finite(value, "STOI")}
+        return {self.kind: perceptual.stoi(prepared, wave, sample_rate, self.extended)}
 
 
 @METRICS.register("stoi")
@@ -98,7 +71,7 @@ class Stoi(_Stoi):
     """Short-time objective intelligibility."""
 
     kind = "stoi"
-    scales = (Scale("stoi", "STOI", -1.0, 1.0, higher_is_better=True),)
+    scales = (Scale("stoi", "STOI", -1.0, 1.0, higher_is_better=True, followed=True),)
     source = "Taal, Hendriks, Heusdens, Jensen, 2011, An algorithm for intelligibility prediction; package pystoi"
     extended = False
 
@@ -108,7 +81,7 @@ class Estoi(_Stoi):
     """Extended STOI."""
 
     kind = "estoi"
-    scales = (Scale("estoi", "ESTOI", -1.0, 1.0, higher_is_better=True),)
+    scales = (Scale("estoi", "ESTOI", -1.0, 1.0, higher_is_better=True, followed=True),)
     source = (
         "Jensen, Taal, 2016, An algorithm for predicting the intelligibility of speech masked by modulated noise; package pystoi"
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import sys
 import warnings
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -17,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixcodec.audio import Wave
-from mixcodec.evaluate.extras import need_package
 from mixcodec.evaluate.metrics.base import METRICS, Metric, Scale, UnscorableError, finite
+from mixcodec.extras import need_package
+from mixcodec.judges.base import one_thread
 
 RATE = 16000
 MIN_SPEECH_SECONDS = 0.8
@@ -84,24 +83,11 @@ def _encoder() -> Any:
     return _resemblyzer().VoiceEncoder("cpu", verbose=False)
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch on one thread: a network this small is slower on more, and gives other last digits for every number of them."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _embed(wave: Wave, least_seconds: float) -> NDArray[np.float64] | None:
     """The d-vector (256,) of length 1, or None where at most `least_seconds` of speech are found."""
     if not np.any(wave):
         return None
-    with warnings.catch_warnings(), np.errstate(all="ignore"), _one_thread():
+    with warnings.catch_warnings(), np.errstate(all="ignore"), one_thread():
         warnings.simplefilter("ignore")
         speech = _resemblyzer().preprocess_wav(np.clip(wave, -1, 1))
         if len(speech) <= least_seconds * RATE:

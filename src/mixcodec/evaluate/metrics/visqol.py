@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mixcodec.audio import Wave
-from mixcodec.evaluate.extras import need_package
 from mixcodec.evaluate.metrics.base import METRICS, Metric, Scale, UnscorableError, finite
+from mixcodec.extras import need_package
 
 MEASURING = threading.Lock()
 """The package's compiled loops end the process when two threads run them at once."""

@@ -12,9 +12,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from mixcodec.audio import Wave
-from mixcodec.evaluate.extras import need_package
 from mixcodec.evaluate.metrics.base import METRICS, Metric, Scale, UnscorableError
 from mixcodec.evaluate.whisper import EXTRA, find_whisper, joined_whisper
+from mixcodec.extras import need_package
 
 RATE = 16000
 WANTED_BY = "metric words"
@@ -51,8 +51,8 @@ class Words(Metric):
 
     kind = "words"
     scales = (
-        Scale("wer", "word error rate", 0.0, np.inf, higher_is_better=False),
-        Scale("cer", "character error rate", 0.0, np.inf, higher_is_better=False),
+        Scale("wer", "word error rate", 0.0, np.inf, higher_is_better=False, coarse=True, followed=True),
+        Scale("cer", "character error rate", 0.0, np.inf, higher_is_better=False, coarse=True, followed=True),
     )
     source = (
         "Radford, Kim, Xu, Brockman, McLeavey, Sutskever, 2022, Robust speech recognition via large-scale weak supervision "
@@ -60,7 +60,6 @@ class Words(Metric):
     )
     sample_rate = RATE
     speech_only = True
-    coarse = True
     packages = ("faster-whisper", "ctranslate2", "jiwer")
     extra = EXTRA
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mixcodec.evaluate.extras import need_package
 from mixcodec.evaluate.report.listening import Excerpt, Listening, Take, choose_clips
 from mixcodec.evaluate.report.page import page_html
 from mixcodec.evaluate.report.summary import summary_markdown
 from mixcodec.evaluate.results import Results
+from mixcodec.extras import need_package
 from mixcodec.files import atomic_output
 
 __all__ = ["Excerpt", "Listening", "Take", "choose_clips", "summary_markdown", "write_report"]

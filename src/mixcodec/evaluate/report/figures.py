@@ -49,9 +49,9 @@ def _rate_figure(findings: Findings, scale: Scale, off_axis: set[str]) -> Figure
     traces += [_level(findings, scale, point, known[point], span) for point in drawn]
     return {
         "kind": "rate",
-        "title": scale.title,
+        "title": scale.marked,
         "unit": scale.unit,
-        "better": "higher" if scale.higher_is_better else "lower",
+        "better": scale.better_is,
         "traces": [trace for trace in traces if trace["x"]],
         "x_range": span,
         "y_range": [low - margin, high + margin],
@@ -114,9 +114,9 @@ def _spread_figure(findings: Findings, scale: Scale) -> Figure:
         )
     return {
         "kind": "spread",
-        "title": scale.title,
+        "title": scale.marked,
         "unit": scale.unit,
-        "better": "higher" if scale.higher_is_better else "lower",
+        "better": scale.better_is,
         "traces": traces,
         "sampled": sampled,
     }

@@ -48,9 +48,8 @@ def choose_clips(results: Results, worst: int = 5) -> dict[str, list[str]]:
     findings = Findings(results)
     if scale is None:
         return {point: sorted(findings.clips)[:worst] for point in findings.points}
-    sign = 1 if scale.higher_is_better else -1
     chosen = {}
     for point in findings.points:
-        ranked = sorted((sign * value, clip) for clip, value in findings.values(point, scale).items())
+        ranked = sorted((scale.goodness(value), clip) for clip, value in findings.values(point, scale).items())
         chosen[point] = [clip for _, clip in ranked[:worst]]
     return chosen

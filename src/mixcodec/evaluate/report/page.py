@@ -153,7 +153,7 @@ def _groups_html(findings: Findings, colours: dict[str, str]) -> str:
     for scale in findings.scales:
         found = [tables.breakdown_table(findings, by, scale) for by in tables.GROUPS]
         if any(found):
-            panels[scale.title] = "".join(table_html(table, colours) for table in found if table)
+            panels[scale.marked] = "".join(table_html(table, colours) for table in found if table)
     if not panels:
         return '<p class="note">Nothing is known of the languages and the speakers of these clips.</p>'
     return _choice_html("group-scale", "Scale", panels)

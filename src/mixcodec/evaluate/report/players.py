@@ -129,7 +129,7 @@ def _scores(findings: Findings, point: str, clip: str) -> str:
         value = row.scores.get(scale.name, math.nan)
         unit = f" {escape(scale.unit)}" if scale.unit and math.isfinite(value) else ""
         why = "" if math.isfinite(value) else f' title="{escape(row.problems.get(scale.name, "no value"))}"'
-        items.append(f"<div{why}><dt>{escape(scale.title)}</dt><dd>{fixed(value, scale.digits)}{unit}</dd></div>")
+        items.append(f"<div{why}><dt>{escape(scale.marked)}</dt><dd>{fixed(value, scale.digits)}{unit}</dd></div>")
     return f'<dl class="scores">{"".join(items)}</dl>'
 
 

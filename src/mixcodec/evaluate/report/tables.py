@@ -9,10 +9,10 @@ import dataclasses
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-from mixcodec.evaluate.metrics.base import Scale
+from mixcodec.evaluate.metrics.base import Scale, explained
 from mixcodec.evaluate.report.findings import Findings, estimate, ranking_scale
 from mixcodec.evaluate.results import Row
 from mixcodec.evaluate.statistics import Estimate, bd_rate
@@ -97,8 +97,10 @@ def own_n(cell: Mean, n: int) -> str:
 def scale_column(scale: Scale) -> Column:
     """The head of a scale's column."""
     arrow = "↑" if scale.higher_is_better else "↓"
+    if scale.middle is not None:
+        arrow = f"→ {scale.middle:g}"
     unit = f", {scale.unit}" if scale.unit else ""
-    return Column(f"{scale.title}{unit} {arrow}", hint="higher is better" if scale.higher_is_better else "lower is better")
+    return Column(f"{scale.marked}{unit} {arrow}", hint=f"{scale.better_is} is better")
 
 
 def fixed(value: float, digits: int) -> str:
@@ -122,9 +124,10 @@ def point_table(findings: Findings) -> Table:
     note = (
         "Mean over clips and its 95 % bootstrap interval in brackets; n is the number of clips that have a value. Real kbps: all "
         "bits of the files over all seconds of the coded clips, headers included; payload: without a container that is not the "
-        "codec's own. Rates are totals, not means. ↑ higher is better, ↓ lower is better. Intervals of fewer than about ten "
-        "clips are too narrow, and one clip has none."
+        "codec's own. Rates are totals, not means. ↑ higher is better, ↓ lower, → nearer to that number. Intervals of fewer than "
+        "about ten clips are too narrow, and one clip has none."
     )
+    note = explained(note, findings.scales)
     return Table("All operating points", [*columns, *map(scale_column, findings.scales)], rows, note)
 
 
@@ -134,10 +137,21 @@ LEAST_CLIPS = 6
 
 def difference_cell(findings: Findings, one: str, other: str, scale: Scale) -> Mean:
     """The paired difference one minus other, and whether it is clear."""
-    found = findings.difference(one, other, scale)
+    first, second = findings.values(one, scale), findings.values(other, scale)
+    return difference_mean(findings.difference(one, other, scale), first, second, scale)
+
+
+def difference_mean(found: Estimate, first: Mapping[str, float], second: Mapping[str, float], scale: Scale) -> Mean:
+    """The cell of a paired difference `found` between two dicts of clip -> value, and whether it is clear.
+
+    On a scale whose best lies in the middle a difference is for better or worse only where both means are on one side of it.
+    """
+    shared = first.keys() & second.keys()
     verdict: Literal["", "better", "worse"] = ""
     if found.n >= LEAST_CLIPS and (found.low > 0 or found.high < 0):
-        verdict = "better" if (found.mean > 0) == scale.higher_is_better else "worse"
+        one, other = (sum(values[clip] for clip in shared) / len(shared) for values in (first, second))
+        if scale.middle is None or (one - scale.middle) * (other - scale.middle) >= 0:
+            verdict = "better" if scale.better(one, other) else "worse"
     return Mean(found, scale.digits, signed=True, verdict=verdict)
 
 
@@ -179,6 +193,7 @@ def nearest_table(findings: Findings) -> Table | None:
     )
     if anchors:
         note += f" Left out for their rate: {', '.join(anchors)}."
+    note = explained(note, findings.scales)
     title = f"Against the nearest rate of other codecs ({', '.join(own)} minus the other)"
     return Table(title, [*columns, *map(scale_column, findings.scales)], rows, note)
 
@@ -201,7 +216,7 @@ def pair_tables(findings: Findings) -> dict[str, Table]:
                 rows.append([point, fixed(findings.kbps(point), 2), *cells])
         if rows:
             title = f"Difference from {baseline} ({fixed(findings.kbps(baseline), 2)} kbps)"
-            tables[baseline] = Table(title, columns, rows, PAIRED)
+            tables[baseline] = Table(title, columns, rows, explained(PAIRED, findings.scales))
     return tables
 
 
@@ -224,8 +239,8 @@ def bd_table(findings: Findings) -> Table | None:
         "point of both has (n). These are no means over clips and have no interval. A curve needs two points and must "
         "rise with its rate."
     )
-    columns = [Column("codec", "text"), Column("reference", "text"), *(Column(scale.title) for scale in findings.scales)]
-    return Table("Bjontegaard delta rate", columns, rows, note)
+    columns = [Column("codec", "text"), Column("reference", "text"), *(Column(scale.marked) for scale in findings.scales)]
+    return Table("Bjontegaard delta rate", columns, rows, explained(note, findings.scales))
 
 
 def bd_cell(findings: Findings, reference: list[str], other: list[str], scale: Scale) -> str:
@@ -235,10 +250,11 @@ def bd_cell(findings: Findings, reference: list[str], other: list[str], scale: S
     shared = [clip for clip in findings.clips if held and all(clip in values for values in held.values())]
     if not shared:
         return "no shared clips"
-    sign = 1 if scale.higher_is_better else -1
     curves = []
     for points in (reference, other):
-        known = sorted((mean_rate(findings, p, shared), sign * sum(held[p][c] for c in shared)) for p in points if p in held)
+        known = sorted(
+            (mean_rate(findings, p, shared), sum(scale.goodness(held[p][c]) for c in shared)) for p in points if p in held
+        )
         rates, scores = [rate for rate, _ in known], [total / len(shared) for _, total in known]
         if len(known) < 2:
             return "fewer than 2 points"
@@ -281,7 +297,7 @@ def breakdown_table(findings: Findings, by: str, scale: Scale) -> Table | None:
         found = [estimate(held[clip] for clip in clips if clip in held) for held in values.values()]
         rows.append([name or "not known", str(len(clips)), *(Mean(one, scale.digits) for one in found)])
     columns = [Column(by, "text"), Column("clips"), *map(Column, findings.points)]
-    return Table(f"{scale_column(scale).title} by {by}", columns, rows, note)
+    return Table(f"{scale_column(scale).title} by {by}", columns, rows, explained(note, [scale]))
 
 
 def codebook_table(findings: Findings) -> Table | None:

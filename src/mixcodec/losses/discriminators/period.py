@@ -31,10 +31,17 @@ class Period(torch.nn.Module):
         x = F.pad(wave, (0, -wave.shape[1] % self.period)).unflatten(1, (-1, self.period)).mT.flatten(0, 1)[..., None]
         features = []
         for layer in self.layers:
-            around = F.pad(x, (0, 0, TAPS // 2, TAPS // 2)).unfold(1, TAPS, STRIDE).flatten(2)  # (B * period, L, C * TAPS)
-            x = F.leaky_relu(layer(around), 0.1)
+            x = F.leaky_relu(layer(_around(x)), 0.1)
             features.append(x.unflatten(0, (batch, self.period)))
         return self.score(x).flatten(1).unflatten(0, (batch, self.period)).flatten(1), features
+
+
+def _around(x: torch.Tensor) -> torch.Tensor:
+    """Every STRIDE-th token of x (B, L, C) with its neighbours, TAPS in all: (B, (L - 1) // STRIDE + 1, TAPS * C)."""
+    count = (x.shape[1] - 1) // STRIDE + 1
+    x = F.pad(x, (0, 0, TAPS // 2, STRIDE * (count + 1) - x.shape[1] - TAPS // 2))
+    blocks = x.unflatten(1, (-1, STRIDE))
+    return torch.cat([blocks[:, :-1], blocks[:, 1:, : TAPS - STRIDE]], 2).mT.flatten(2)
 
 
 @DISCRIMINATORS.register("multi_period")

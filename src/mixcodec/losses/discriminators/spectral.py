@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from mixcodec.losses.discriminators.base import DISCRIMINATORS, Outputs
+from mixcodec.losses.frames import framed
 from mixcodec.losses.spectral import FLOOR
 
 
@@ -30,7 +31,7 @@ class Resolution(torch.nn.Module):
 
     def forward(self, wave: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         with torch.autocast(wave.device.type, enabled=False):
-            spectrum = torch.fft.rfft(wave.float().unfold(-1, self.window, self.window // 4) * self.taper, norm="ortho")
+            spectrum = torch.fft.rfft(framed(wave.float(), self.window, self.window // 4) * self.taper, norm="ortho")
             parts = torch.view_as_real(spectrum[..., 1:])
             mag = parts.square().sum(-1, keepdim=True).add(FLOOR**2).sqrt()
             x = torch.cat([parts * mag**-0.7, mag**0.3], -1)  # (B, T, bins, 3)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixcodec.audio import Wave
-from mixcodec.evaluate.extras import need_package
-from mixcodec.evaluate.metrics.base import METRICS, Metric, Scale, UnscorableError, finite
+from mixcodec.judges.base import UnscorableError, finite
 
 RATE = 16000
 WINDOW_SECONDS = 9.01
@@ -27,48 +26,36 @@ OVRL_CURVE = (-0.06766283, 1.11546468, 0.04602535)
 """The authors' polynomials, highest power first, from the outputs of the network to the P.835 scales."""
 
 
-@METRICS.register("dnsmos")
-class Dnsmos(Metric):
+class Scores(NamedTuple):
+    """The four means of DNSMOS, 1 to 5."""
+
+    sig: float
+    bak: float
+    ovrl: float
+    p808: float
+
+
+def dnsmos(wave: Wave, windows: int | None = None) -> Scores:
     """Speech quality (SIG), background (BAK) and overall (OVRL) as of P.835, and the overall score as of P.808.
 
-    The two networks come in the package speechmos; they are run here, since its own function brings in librosa only to
-    compute one spectrogram. Samples beyond full scale are clipped, as in a file of PCM.
+    Of `wave` (N,) at 16 kHz. Reddy, Gopal, Cutler, 2022, DNSMOS P.835, and 2021, DNSMOS (P.808). The two networks come in the
+    package speechmos; they are run here, since its own function brings in librosa only to compute one spectrogram. Samples
+    beyond full scale are clipped, as in a file of PCM. Of `windows`, only so many, the first ones, are heard (the authors hear
+    all); one of them costs some 0.4 s of a processor, and a clip of 4 s has seven.
+
+    Raises:
+        UnscorableError: the wave is empty.
     """
-
-    kind = "dnsmos"
-    scales = (
-        Scale("dnsmos_sig", "DNSMOS SIG", 1.0, 5.0, higher_is_better=True),
-        Scale("dnsmos_bak", "DNSMOS BAK", 1.0, 5.0, higher_is_better=True),
-        Scale("dnsmos_ovrl", "DNSMOS OVRL", 1.0, 5.0, higher_is_better=True),
-        Scale("dnsmos_p808", "DNSMOS P.808", 1.0, 5.0, higher_is_better=True),
-    )
-    source = (
-        "Reddy, Gopal, Cutler, 2022, DNSMOS P.835, and 2021, DNSMOS (P.808): a non-intrusive perceptual objective speech quality "
-        "metric; networks of package speechmos, run by onnxruntime"
-    )
-    sample_rate = RATE
-    compares = False
-    speech_only = True
-    packages = ("speechmos",)
-
-    def check(self) -> None:
-        need_package("speechmos", "eval", f"metric {self.kind}")
-
-    def prepare(self, reference: Wave, sample_rate: int, text: str | None = None) -> None:
-        """Nothing: the reference is not heard."""
-
-    def measure(self, prepared: None, wave: Wave, sample_rate: int) -> dict[str, float]:
-        if not len(wave):
-            raise UnscorableError("the clip is empty")
-        p835, p808 = _sessions()
-        rows = []
-        for window in _windows(np.clip(wave, -1, 1)):
-            scores = p835.run(None, {"input_1": window[None]})[0][0]
-            overall = p808.run(None, {"input_1": _log_mel(window[:-HOP])[None]})[0][0, 0]
-            rows.append([np.polyval(curve, x) for curve, x in zip((SIG_CURVE, BAK_CURVE, OVRL_CURVE), scores, strict=True)])
-            rows[-1].append(overall)
-        means = np.mean(rows, axis=0)
-        return {scale.name: finite(value, "DNSMOS") for scale, value in zip(self.scales, means, strict=True)}
+    if not len(wave):
+        raise UnscorableError("the clip is empty")
+    p835, p808 = _sessions()
+    rows = []
+    for window in _windows(np.clip(wave, -1, 1))[:windows]:
+        scores = p835.run(None, {"input_1": window[None]})[0][0]
+        overall = p808.run(None, {"input_1": _log_mel(window[:-HOP])[None]})[0][0, 0]
+        rows.append([np.polyval(curve, x) for curve, x in zip((SIG_CURVE, BAK_CURVE, OVRL_CURVE), scores, strict=True)])
+        rows[-1].append(overall)
+    return Scores(*(finite(value, "DNSMOS") for value in np.mean(rows, axis=0)))
 
 
 @functools.cache
