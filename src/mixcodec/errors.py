@@ -47,6 +47,10 @@ class ConfigError(MixcodecError):
     """A recipe that names a part or an option that is not there, or a value out of range."""
 
 
+class PartError(MixcodecError):
+    """A part from outside that is not there, cannot be imported, or has the kind of another."""
+
+
 class DataError(MixcodecError):
     """A corpus that cannot be listed, packed or drawn from."""
 

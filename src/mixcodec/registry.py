@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
+from mixcodec import outside
 from mixcodec.errors import ConfigError
 
 Part = TypeVar("Part")
@@ -32,10 +33,14 @@ def share(name: str, value: Any) -> float:
 
 
 class Registry(Generic[Part]):
-    """The members of one family (`family` is its name in messages), each a class under its kind."""
+    """The members of one family (`family` is its name in messages), each a class under its kind.
 
-    def __init__(self, family: str) -> None:
-        self.family = family
+    One that is open to parts from `outside` looks for them, see `mixcodec.outside`, where it is asked for a kind that it does not
+    have, or for all.
+    """
+
+    def __init__(self, family: str, outside: bool = False) -> None:
+        self.family, self.outside = family, outside
         self._classes: dict[str, Callable[..., Part]] = {}
 
     def register(self, kind: str) -> Callable[[Callable[..., Part]], Callable[..., Part]]:
@@ -43,14 +48,19 @@ class Registry(Generic[Part]):
 
         def keep(cls: Callable[..., Part]) -> Callable[..., Part]:
             if kind in self._classes:
-                raise ValueError(f"{self.family} {kind!r} is registered twice")
+                there = self._classes[kind]
+                owner = f"{there.__module__}.{getattr(there, '__qualname__', '')}"
+                raise ValueError(f"{self.family} {kind!r} is registered twice: it is {owner} already, give it another kind")
             self._classes[kind] = cls
+            outside.registered(self._classes, kind)
             return cls
 
         return keep
 
     def kinds(self) -> list[str]:
         """All registered kinds, sorted."""
+        if self.outside:
+            outside.discover()
         return sorted(self._classes)
 
     def options(self, kind: str) -> list[str]:
@@ -89,6 +99,11 @@ class Registry(Generic[Part]):
         return [p for p in inspect.signature(self._class(kind)).parameters if p != "self"]
 
     def _class(self, kind: str) -> Callable[..., Part]:
+        if kind not in self._classes and self.outside:
+            outside.discover()
         if kind not in self._classes:
-            raise ConfigError(f"no {self.family} {kind!r}: {nearest(kind, self.kinds())}")
+            hint = nearest(kind, self.kinds())
+            if self.outside and not hint.startswith("did you mean"):
+                hint += "; a part of your own comes with --import my_parts.py"
+            raise ConfigError(f"no {self.family} {kind!r}: {hint}")
         return self._classes[kind]

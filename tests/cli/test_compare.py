@@ -116,6 +116,7 @@ def test_the_plot_in_the_docs_is_drawn_from_the_tables_in_the_docs(folder, capsy
         (["quantizers", *BASE, "--kinds", "simvk"], "no quantizer 'simvk': did you mean 'simvq'?"),
         (["mixers", *BASE, "--jobs", "0"], "--jobs is 0"),
         (["mixers", *BASE, "--minutes", "-1"], "--minutes is -1"),
+        (["mixers", *BASE, "hours=1"], "hours has no meaning in a comparison"),
         (["mixers", *BASE, "--seeds", "1", "1"], "--seeds"),
         (["mixers", *BASE, "--seeds", "-1"], "--seeds"),
         (["mixers", *BASE, "--clips", "0"], "--clips"),

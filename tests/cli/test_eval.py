@@ -1,5 +1,6 @@
 """mixcodec eval as a user runs it, and the user's mistakes."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -95,3 +96,24 @@ def test_a_target_that_is_a_file(tmp_path, capsys):
     assert status == 2
     assert "cannot be made a folder" in said
     assert (tmp_path / "report").read_text() == "mine"
+
+
+def test_names_that_are_no_utf_8_come_through(tmp_path, capsys):
+    """Into tables, report and messages they go as escapes; a copy of the file under another name counts once."""
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    name = os.fsencode(clips) + b"/caf\xe9\n.flac"
+    shutil.copy(EXAMPLES / "directory.flac", name)
+    (clips / "again.flac").symlink_to(name)
+    (clips / os.fsdecode(b"br\xf6ken.wav")).write_bytes(b"no audio")
+    (clips / "ring").symlink_to(clips)
+    os.mkfifo(clips / "pipe.wav")
+    out = tmp_path / os.fsdecode(b"r\xe9port")
+    words = ["--codecs", "identity", "--data", clips, "--no-gates", "--jobs", 1, "--metrics", "mel", "--out", out]
+    status, said, _ = run(capsys, *words)
+    assert status == 0
+    assert "3 clips, 1 operating points, 2 of 3 rows with a problem" in said
+    names = {"caf\\udce9\\n.flac", "br\\udcf6ken.wav", "pipe.wav"}
+    assert {row.clip for row in read_results(out / "results.parquet").rows} == names
+    assert "br" in (out / "summary.md").read_text()
+    assert "caf" in (out / "report.html").read_text()

@@ -61,13 +61,16 @@ def test_variants_of_a_model_folder(recipe, tmp_path, capsys):
     model, apart, sound = str(tmp_path / "model"), tmp_path / "model-int8", str(tmp_path / "sound")
     assert main(["train", *recipe, "steps=2", "save_every=1"]) == 0
     assert main(["export", str(tmp_path / "run" / "last.safetensors"), model, "--no-tables"]) == 0
+    capsys.readouterr()
     fails(capsys, "variant", model, "int8")
     fails(capsys, "variant", model, "float32")
     fails(capsys, "variant", model, "int4", "--data", sound)
     fails(capsys, "variant", model, "int8", sound, "--data", sound)
     assert main(["variant", model, "bf16"]) == 0
+    assert "on this machine bf16 encodes " in capsys.readouterr().out.splitlines()[1]
     for _ in range(2):  # a second one replaces the first
-        assert main(["variant", model, "int8", str(apart), "--data", sound]) == 0
+        assert main(["variant", model, "int8", str(apart), "--data", sound, "--no-time"]) == 0
+    assert capsys.readouterr().out.count("times as fast") == 0
     assert {path.name for path in apart.iterdir()} == {"card.md", "config.json", "decoder.int8.onnx", "encoder.int8.onnx"}
     capsys.readouterr()
     assert main(["info", model]) == 0

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixcodec.data import Entry, Manifest, build_manifest, split_by_speaker
+from mixcodec.audio import AudioReader
+from mixcodec.data import Entry, Manifest, build_manifest, open_store, split_by_speaker
+from mixcodec.data import manifest as module
 from mixcodec.errors import DataError
+from mixcodec.evaluate.clips import find_clips, read_clip
+from mixcodec.folders import Found
 
 from .conftest import CLIPS, Write, tone
 
@@ -87,7 +90,7 @@ def test_a_row_without_its_file_is_reported(write: Write, tmp_path: Path) -> Non
         ("path\tsource\na.wav\ts\n", {"split": "train"}, "no column split"),
         ("path\tsource\tkind\na.wav\ts\tmusic\n", {"kind": "speech"}, "'music'"),
         ("path\tsource\n../a.wav\ts\n", {}, "line 2"),
-        ("path\tsource\n\xff\n", {}, "can't be read"),
+        ("path\tsource\n" + 200000 * "x" + "\ts\n", {}, "can't be read"),
     ],
 )
 def test_mistakes_are_data_errors(tmp_path: Path, table: str | None, options: dict[str, str], says: str) -> None:
@@ -107,8 +110,7 @@ def test_the_cache_spares_headers_and_notices_changes(write: Write, tmp_path: Pa
     for name in "abc":
         write(f"{name}.wav", tone(440, 1.0))
     read: list[str] = []
-    info = sf.info
-    monkeypatch.setattr(sf, "info", lambda path: (read.append(Path(path).name), info(path))[1])
+    monkeypatch.setattr(module, "AudioReader", lambda path, **options: (read.append(path.name), AudioReader(path, **options))[1])
     first = build_manifest(root, cache_dir=cache)
     assert read == ["a.wav", "b.wav", "c.wav"]
     assert build_manifest(root, cache_dir=cache) == first
@@ -174,6 +176,71 @@ def test_speakers_are_held_out_by_name(corpus: Path) -> None:
         split_by_speaker(manifest, ["game", "words"])
     with pytest.raises(DataError, match="not both"):
         split_by_speaker(manifest, ["game"], 0.1)
+
+
+def test_what_a_folder_holds_besides_is_left_out_and_counted_once(write: Write, tmp_path: Path, caplog) -> None:
+    """Links, forks, pipes: none is opened, and train and eval see the same."""
+    file, root = write("a/x.wav", tone(440, 1.0)), tmp_path / "corpus"
+    (root / "a/._x.wav").write_bytes(b"\0\5\x16\7")
+    (root / "link.wav").symlink_to(file)
+    (root / "ring").symlink_to(root)
+    os.mkfifo(root / "pipe.wav")
+    manifest = build_manifest(root, cache_dir=tmp_path / "cache")
+    assert [e.path for e in manifest.entries] == ["a/x.wav"]
+    assert [b.path for b in manifest.broken] == ["pipe.wav"]
+    assert "a named pipe" in caplog.text
+    (root / "manifest.tsv").write_text("path\tsource\npipe.wav\ts\na/x.wav\ts\n")
+    assert [b.path for b in build_manifest(root).broken] == ["pipe.wav"]
+    assert [(clip.name, clip.seconds) for clip in find_clips(root)] == [("a/x.wav", 1.0), ("pipe.wav", 0.0)]
+    with pytest.raises(DataError, match="a named pipe"):
+        read_clip(root / "pipe.wav", tmp_path / "x.wav", 16000, mono=True)
+
+
+def test_an_unreadable_folder_is_said_and_is_no_clip(write: Write, tmp_path: Path, caplog, monkeypatch) -> None:
+    write("a/x.wav", tone(440, 1.0))
+    write("locked/y.wav", tone(440, 1.0))
+    walk = Found(("a/x.wav",), (), (("locked", "cannot be read (permission denied)"),))
+    monkeypatch.setattr(module, "audio_files", lambda root: walk)
+    manifest = build_manifest(tmp_path / "corpus")
+    assert [b.path for b in manifest.unread] == ["locked"]
+    assert "left out locked: cannot be read (permission denied)" in caplog.text
+    assert [clip.name for clip in find_clips(tmp_path / "corpus")] == ["a/x.wav"]
+    monkeypatch.setattr(module, "audio_files", lambda root: Found((), (), ((".", "cannot be read (permission denied)"),)))
+    with pytest.raises(DataError, match="permission denied"):
+        build_manifest(tmp_path / "corpus")
+
+
+def test_names_that_are_no_utf_8_are_hashed_cached_packed_and_listed(write: Write, tmp_path: Path, caplog) -> None:
+    good = write("a.wav", tone(440, 1.0))
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/c\xf6rpus"))
+    (root / "s").mkdir(parents=True)
+    for name in (b"caf\xe9.wav", b"na\nme.wav"):
+        shutil.copy(good, os.fsencode(root / "s") + b"/" + name)
+    (root / "s" / os.fsdecode(b"br\xf6ken.wav")).write_bytes(b"x")
+    for _ in range(2):  # read, and from the cache
+        caplog.clear()
+        manifest = build_manifest(root, cache_dir=tmp_path / "cache")
+        names = [os.fsencode(e.path) for e in manifest.entries]
+        assert names == [b"s/caf\xe9.wav", b"s/na\nme.wav"]
+        assert len(manifest.manifest_hash) == len(manifest.cache_key) == 64
+        assert r"left out s/br\udcf6ken.wav: " in caplog.text
+        assert [c.path for c in open_store(manifest, 16000, tmp_path / "cache").clips] == [e.path for e in manifest.entries]
+    (tmp_path / "list").write_bytes(b"s/caf\xe9.wav\n")
+    assert [os.fsencode(clip.name) for clip in find_clips(root, tmp_path / "list")] == [b"s/caf\xe9.wav"]
+    with open(os.fsencode(root) + b"/manifest.tsv", "wb") as table:
+        table.write(b"path\tsource\ns/caf\xe9.wav\tS\xf6urce\n")
+    assert [e.unit for e in build_manifest(root).entries] == [os.fsdecode(b"S\xf6urce")]
+
+
+def test_many_files_that_are_left_out_are_counted(write: Write, tmp_path: Path, caplog) -> None:
+    write("good.wav", tone(440, 1.0))
+    for i in range(30):
+        (tmp_path / f"corpus/{i:02}.wav").touch()
+    manifest = build_manifest(tmp_path / "corpus")
+    assert len(manifest.broken) == 30
+    assert all("empty" in b.reason for b in manifest.broken)
+    assert len(caplog.messages) == 20
+    assert caplog.messages[-1].startswith("left out 11 more, the last: 29.wav: is empty")
 
 
 def with_total(path: Path, total: int) -> None:

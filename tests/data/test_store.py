@@ -60,7 +60,8 @@ def test_what_cannot_be_used_is_reported(write: Write, tmp_path: Path, caplog: p
         store = packed(tmp_path)
         assert "good.wav" in [c.path for c in store.clips]
         reasons = {b.path: b.reason for b in store.broken}
-        assert (reasons["nan.wav"], reasons["silent.wav"]) == ("holds NaN or infinite samples", "is silent")
+        assert "NaN or infinite" in reasons["nan.wav"]
+        assert reasons["silent.wav"] == "is silent"
         assert {"good.wav"} <= {c.path for c in store.clips} <= {"good.wav", "cut.flac"}
         assert all(path in caplog.text for path in reasons)
 

@@ -32,6 +32,7 @@ TINY = {
     "judges": [],
     "save_every": 4,
     "accelerator": "cpu",
+    "precision": "bf16-mixed",
 }
 
 

@@ -87,3 +87,14 @@ def test_several_processes_resume_where_they_stopped(two, shared_recipe):
     trained_apart(halves, STEPS)
     whole, resumed = (load_checkpoint(recipe.folder / "last.safetensors")[0] for recipe in (two, halves))
     assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
+
+
+@pytest.mark.slow
+def test_several_processes_agree_on_precision_and_on_the_end_of_a_budget(shared_recipe):
+    """The first one times and decides; that the others do as it does is that they end at all, and at one step."""
+    recipe = dataclasses.replace(shared_recipe(2, 2), hours=4 / 3600, precision="auto", validate_every=5, save_every=5)
+    trained_apart(recipe, 100_000)
+    _, meta = load_checkpoint(recipe.folder / "last.safetensors")
+    assert meta["step"] == meta["plan"][-1][2]
+    assert meta["precision"] in ("32-true", "bf16-mixed")
+    assert meta["history"][-1]["step"] == meta["step"]

@@ -25,6 +25,7 @@ def compare(
     jobs: int = 2,
     minutes: float | None = None,
     tables: Path | None = None,
+    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE"), tyro.conf.UseAppendAction] = (),
 ) -> None:
     """Train one codec with every kind of a part in turn, all else equal, and put the results side by side.
 
@@ -53,6 +54,7 @@ def compare(
         jobs: Kinds that are trained at the same time, each in a process of its own with the recipe's threads.
         minutes: Begin no further kind after so many; 0 writes the tables of what is there.
         tables: Markdown file with the tables of an earlier comparison: their plot is drawn beside it, their fronts are printed.
+        imports: Python file, or name of a module, that registers parts of your own; may be given several times.
     """
     from mixcodec.errors import UsageError
     from mixcodec.evaluate.compare import (
@@ -69,9 +71,11 @@ def compare(
     from mixcodec.evaluate.compare import compare as run
     from mixcodec.evaluate.compare.recipes import load_others, operating_points
     from mixcodec.files import check_distinct
+    from mixcodec.outside import import_parts
     from mixcodec.registry import nearest
     from mixcodec.train import load_recipe
 
+    import_parts(imports)
     if part not in PARTS:
         raise UsageError(f"no part {part!r} to compare: {nearest(part, list(PARTS))}")
     if tables:

@@ -24,6 +24,7 @@ def eval(
     limit: int | None = None,
     jobs: int = os.cpu_count() or 1,
     gates: bool = True,
+    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE"), tyro.conf.UseAppendAction] = (),
 ) -> None:
     """Code every clip by every codec, count the bits of the real files, score what comes back, and write a report.
 
@@ -49,6 +50,7 @@ def eval(
         limit: Only so many clips, the first ones.
         jobs: Processes.
         gates: Prove the harness on two clips before the run.
+        imports: Python file, or name of a module, that registers parts of your own; may be given several times.
     """
     from mixcodec.cli.progress import progress_bar
     from mixcodec.errors import DataError, UsageError
@@ -58,7 +60,9 @@ def eval(
     from mixcodec.evaluate.metrics import chosen_metrics
     from mixcodec.evaluate.run import OUTPUTS, Plan, evaluate, write_outputs
     from mixcodec.files import check_distinct
+    from mixcodec.outside import import_parts
 
+    import_parts(imports)
     if jobs < 1 or (limit is not None and limit < 1):
         raise UsageError("--jobs and --limit are at least 1")
     if not 4000 <= sample_rate <= 192000:

@@ -14,12 +14,13 @@ PLOT_WIDTH = 60
 BARS = "▁▂▃▄▅▆▇█"
 
 
-def info(what: str, /, *, plot: bool = False) -> None:
+def info(what: str, /, *, plot: bool = False, time: bool = False) -> None:
     """Show what is inside a .mxc file (which is checked from end to end; no model is needed) or a model.
 
     Args:
         what: .mxc file (- is standard input), name of a shipped model, or model folder.
         plot: Show too how many bits each packet of the file takes.
+        time: Time each variant of the model beside its plain graphs, and say whether it is worth using on this machine.
     """
     from mixcodec.cli.table import columns
 
@@ -28,6 +29,20 @@ def info(what: str, /, *, plot: bool = False) -> None:
     print(columns(rows))
     if plot and bitrates:
         print("\n".join(_plot(bitrates)))
+    if time and not is_file:
+        print("\n".join(_gains(what)))
+
+
+def _gains(name: str) -> list[str]:
+    """What each variant of a model gains here."""
+    from mixcodec.models import PLAIN, find_model, variant_folders
+    from mixcodec.runtime.speed import told, variant_gain
+
+    found = list(variant_folders(find_model(name)))
+    variants = [variant for variant in found if variant != PLAIN]
+    if not variants or PLAIN not in found:
+        return [f"{name} has no variants to time beside its {PLAIN} graphs"]
+    return [told(variant, variant_gain(name, variant)) for variant in variants]
 
 
 def _file_rows(path: str) -> tuple[list[tuple[str, object]], list[float]]:

@@ -9,6 +9,7 @@ import errno
 import functools
 import inspect
 import os
+import re
 import signal
 import sys
 import threading
@@ -40,6 +41,10 @@ OLDER = {"encode": {"--quality": "--codebooks"}, "roundtrip": {"--quality": "--c
 """Former names of options, which are still understood."""
 EXTRAS = {"train": "train", "export": "train", "variant": "train", "eval": "eval", "compare": "train,eval"}
 """Commands that need more than the runtime, and the extra that brings it."""
+
+CHANGEABLE = ("train", "compare")
+"""Commands that take changes of a recipe's fields."""
+CHANGE = re.compile(r"[A-Za-z_][\w.]*=")
 
 PLAIN = {"str": str, "str | None": str, "float | None": float, "int | None": int}
 """The kinds of options that are read without tyro, and how."""
@@ -199,12 +204,12 @@ def _dispatch(arguments: list[str]) -> int:
     name = arguments[0]
     if name not in COMMANDS:
         raise UsageError(_unknown(name))
+    with suppress(AttributeError):  # a file name may hold what the terminal's encoding cannot
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     _check_words(arguments[1:])
     if name not in EXTRAS:
         # The runtime uses numpy for copying, not for algebra: a pool of BLAS threads would only cost start-up time.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        with suppress(AttributeError):  # a file name may hold what the terminal's encoding cannot
-            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         command = getattr(import_module(f"mixcodec.cli.{name}"), name)
         words = [_newest(name, word) for word in arguments[1:]]
@@ -275,10 +280,18 @@ def _parse(command: Callable[..., None], name: str, arguments: list[str]) -> Cal
     def bind(*positional: Any, **named: Any) -> Callable[[], None]:
         return functools.partial(command, *positional, **named)
 
+    words = [ALIASES.get(word, word) for word in arguments]
     try:
-        return parse(bind, f"mixcodec {name}", [ALIASES.get(word, word) for word in arguments])
+        return parse(bind, f"mixcodec {name}", _changes_first(words) if name in CHANGEABLE else words)
     except SystemExit:
         return None
+
+
+def _changes_first(words: list[str]) -> list[str]:
+    """The words with every field=value before the options, where alone the parser takes them; a value of an option stays."""
+    first = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+    moved = {p for p in range(first + 1, len(words)) if CHANGE.match(words[p]) and not words[p - 1].startswith("-")}
+    return words[:first] + [words[p] for p in sorted(moved)] + [words[p] for p in range(first, len(words)) if p not in moved]
 
 
 def _unknown(name: str) -> str:

@@ -2,14 +2,17 @@
 
 import dataclasses
 import logging
+import os
 from pathlib import Path
 
 from mixcodec.data.augment import Augment
+from mixcodec.data.holdout import UNITS, hold_out
 from mixcodec.data.manifest import Manifest, build_manifest, split_by_speaker
 from mixcodec.data.pitch import Track, open_tracks, track_places
 from mixcodec.data.segments import Segments
 from mixcodec.data.store import Progress, Store, open_store
 from mixcodec.errors import DataError
+from mixcodec.registry import nearest
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,10 @@ class DataConfig:
     validation: tuple[str, ...] = ()
     """Speakers held out for validation, as 'source/speaker', or whole sources."""
     validation_fraction: float = 0.0
-    """Or the share of all seconds to hold out, in whole speakers drawn at random."""
+    """Or the share of all seconds to hold out, drawn at random."""
+    validation_unit: str = "speaker"
+    """What is held out of that share: whole 'speaker's, whole 'file's (or their ends, where they are few), or 'auto', whichever
+    the corpus can spare; those two keep within 20 s and 10 min."""
     validation_batches: int = 4
     """Batches in a validation pass; they are the same in every pass."""
     level_low: float = -32.0
@@ -84,6 +90,8 @@ class DataConfig:
             raise DataError("give validation or validation_fraction, not both")
         if not 0 <= self.validation_fraction < 1:
             raise DataError(f"validation_fraction is {self.validation_fraction}, not from 0 to below 1")
+        if self.validation_unit not in UNITS:
+            raise DataError(f"validation_unit is {self.validation_unit!r}: {nearest(self.validation_unit, list(UNITS))}")
         if self.manifest == "scan" and (self.split or self.kind):
             raise DataError("split and kind choose rows of a manifest, but manifest='scan' uses none")
         if not 0.25 <= self.speed_low <= self.speed_high <= 4:
@@ -111,6 +119,7 @@ class Data:
     manifest: Manifest  # training and validation together
     train: Store
     valid: Store  # may hold no clips
+    held_out: str = ""  # what is in it, in words
     tracks: tuple[Track, dict[int, int]] | None = None  # pitch of all clips, and where each clip's begins
 
     @property
@@ -135,7 +144,7 @@ class Data:
         """Segments as they were recorded. Use batches 0 to `validation_batches` - 1: they don't depend on the config's seed,
         so that runs can be compared. Raises DataError where no speakers are held out."""
         if not self.valid.clips:
-            raise DataError("no speakers are held out; set validation or validation_fraction")
+            raise DataError("nothing is held out; set validation or validation_fraction")
         c = self.config
         return Segments(self.valid, c.segment_seconds, c.batch_size, 0, balance=c.balance)
 
@@ -145,9 +154,9 @@ def open_data(config: DataConfig, progress: Progress | None = None, pitch: bool 
 
     Raises DataError.
     """
-    cache_dir = Path(config.cache_dir).expanduser()
+    cache_dir = Path(os.path.expanduser(config.cache_dir))
     manifest = build_manifest(
-        Path(config.root).expanduser(),
+        os.path.expanduser(config.root),
         manifest=config.manifest,
         cache_dir=cache_dir,
         split=config.split,
@@ -158,16 +167,22 @@ def open_data(config: DataConfig, progress: Progress | None = None, pitch: bool 
     )
     if config.exclude:
         manifest, _ = split_by_speaker(manifest, config.exclude)
-    train, valid = split_by_speaker(manifest, config.validation, config.validation_fraction, config.seed)
+    by_speaker = config.validation_unit == "speaker" or not config.validation_fraction
+    if by_speaker:
+        train, valid = split_by_speaker(manifest, config.validation, config.validation_fraction, config.seed)
     store = open_store(manifest, config.sample_rate, cache_dir, processes=config.processes, progress=progress)
     tracks = None
     if pitch:
         stem = cache_dir / f"pitch-{manifest.cache_key[:16]}-{config.sample_rate}"
         tracks = open_tracks(store, stem, config.processes), track_places(store)
-    data = Data(config, manifest, store.subset(train), store.subset(valid), tracks)
+    if by_speaker:
+        told = f"{len(valid.units)} of {len(manifest.units)} speakers, {valid.seconds:.0f} s" if valid.entries else "nothing"
+        data = Data(config, manifest, store.subset(train), store.subset(valid), told, tracks)
+    else:
+        cut = hold_out(store, config.validation_fraction, config.validation_unit, config.seed)
+        trained, validated = (dataclasses.replace(store, clips=clips) for clips in (cut.train, cut.valid))
+        data = Data(config, manifest, trained, validated, cut.told, tracks)
     if not data.train.clips:
         raise DataError(f"{manifest.root}: no file of the training speakers can be used")
-    log.info(
-        "%d clips, %.1f h to train on, %.1f min held out", len(data.train), data.train.seconds / 3600, data.valid.seconds / 60
-    )
+    log.info("%d clips, %.1f h to train on; held out: %s", len(data.train), data.train.seconds / 3600, data.held_out)
     return data

@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import re
+import stat
 import warnings
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -33,16 +34,16 @@ from mixcodec.audio import AudioReader
 from mixcodec.contents import Contents
 from mixcodec.errors import AudioError, AudioWarning, DataError, FileError
 from mixcodec.files import atomic_output
+from mixcodec.folders import audio_files, not_regular, printable
 from mixcodec.formats import Damage, survey
 
 log = logging.getLogger(__name__)
 
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf"}
-)
 MANIFEST_NAME = "manifest.tsv"
 CACHE_MAGIC = "mixcodec-manifest-cache"
 CACHE_VERSION = 2
+MOST_WARNINGS = 20
+"""Files that were left out are named one by one, up to this number."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,6 +88,9 @@ class Manifest:
     root: Path
     entries: tuple[Entry, ...]
     broken: tuple[Broken, ...] = ()
+    """Files that were left out."""
+    unread: tuple[Broken, ...] = ()
+    """Folders that could not be listed."""
 
     @property
     def seconds(self) -> float:
@@ -143,12 +147,16 @@ def build_manifest(
     `only` keeps these paths alone; one that the table does not know is taken as a walk would find it.
     `min_rate` leaves out files whose native rate (Hz) is lower. `cache_dir=None` keeps no cache.
 
-    Files that can't be read stand in `.broken` with a reason and are logged. Raises DataError where nothing is left.
+    A walk is that of `mixcodec.folders.audio_files`: hidden files and folders are passed over, and a file is taken once, however
+    many links lead to it. Files that can't be read stand in `.broken` with a reason, folders in `.unread`, and both are logged.
+    Raises DataError where nothing is left.
     """
     folder = Path(root)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DataError(f"{folder}: not a folder; the data root is a folder with audio files")
-    folder = folder.resolve()
+    folder = Path(os.path.realpath(folder))
+    broken: list[Broken] = []
+    unread: list[Broken] = []
     table = _table_path(folder, manifest)
     if table is not None:
         labelled = _read_table(table, split, kind)
@@ -156,18 +164,30 @@ def build_manifest(
         wanted = " and ".join(f"{k}={v!r}" for k, v in (("split", split), ("kind", kind)) if v)
         raise DataError(f"{folder}: {wanted} asked for, but there is no {MANIFEST_NAME} that says which files those are")
     else:
-        labelled = _scan(folder, source_from, speaker_regex)
+        labelled = _scan(folder, source_from, speaker_regex, broken, unread)
     if only is not None:
         known = {item.path: item for item in labelled}
         labelled = [known.get(path) or _Labelled(path, Path(path).parent.as_posix()) for path in sorted(only)]
-    entries, broken = _probe(folder, labelled, Path(cache_dir) if cache_dir is not None else None)
-    for b in broken:
-        log.warning("left out %s: %s", b.path, b.reason)
+        broken, unread = [], []
+    entries, unreadable = _probe(folder, labelled, Path(cache_dir) if cache_dir is not None else None)
+    broken += unreadable
+    warn_left_out([*unread, *broken])
     entries = [e for e in entries if e.rate >= min_rate]
     if not entries:
-        why = f" ({len(broken)} files could not be read, the first: {broken[0].path}: {broken[0].reason})" if broken else ""
+        lost = [*unread, *broken]
+        first = f"{printable(lost[0].path)}: {lost[0].reason}" if lost else ""
+        why = f" ({len(lost)} files or folders could not be read, the first: {first})" if lost else ""
         raise DataError(f"{folder}: no audio to use{why}; look at the root, its {MANIFEST_NAME} and the filters")
-    return Manifest(folder, tuple(entries), tuple(broken))
+    return Manifest(folder, tuple(entries), tuple(sorted(broken, key=lambda b: b.path)), tuple(unread))
+
+
+def warn_left_out(lost: Sequence[Broken]) -> None:
+    """Logs a warning for each, past MOST_WARNINGS one for all that are left."""
+    shown = lost if len(lost) <= MOST_WARNINGS else lost[: MOST_WARNINGS - 1]
+    for b in shown:
+        log.warning("left out %s: %s", printable(b.path), printable(b.reason))
+    if len(lost) > len(shown):
+        log.warning("left out %d more, the last: %s: %s", len(lost) - len(shown), printable(lost[-1].path), lost[-1].reason)
 
 
 def split_by_speaker(
@@ -222,7 +242,7 @@ def _table_path(root: Path, manifest: str) -> Path | None:
     if manifest == "scan":
         return None
     table = root / (MANIFEST_NAME if manifest == "auto" else manifest)
-    if table.is_file():
+    if os.path.isfile(table):
         return table
     if manifest == "auto":
         return None
@@ -244,7 +264,7 @@ class _Labelled:
 
 def _read_table(table: Path, split: str, kind: str) -> list[_Labelled]:
     try:
-        with open(table, newline="", encoding="utf-8") as f:
+        with open(table, newline="", encoding="utf-8-sig", errors="surrogateescape") as f:  # names are what the disk holds
             reader = csv.DictReader(f, delimiter="\t", quoting=csv.QUOTE_NONE)
             rows = list(reader)
             columns = reader.fieldnames or ()
@@ -269,7 +289,8 @@ def _read_table(table: Path, split: str, kind: str) -> list[_Labelled]:
     return [found[p] for p in sorted(found)]
 
 
-def _scan(root: Path, source_from: str, speaker_regex: str) -> list[_Labelled]:
+def _scan(root: Path, source_from: str, speaker_regex: str, broken: list[Broken], unread: list[Broken]) -> list[_Labelled]:
+    """What a walk finds; what it can't use is added to `broken` and `unread`."""
     if source_from not in ("parent", "first"):
         raise DataError(f"source_from {source_from!r} is neither 'parent' nor 'first'")
     try:
@@ -278,23 +299,22 @@ def _scan(root: Path, source_from: str, speaker_regex: str) -> list[_Labelled]:
         raise DataError(f"speaker_regex {speaker_regex!r} is not a regular expression: {e}") from e
     if pattern is not None and not pattern.groups:
         raise DataError(f"speaker_regex {speaker_regex!r} has no group; put the speaker's part into parentheses")
+    walked = audio_files(root)
+    broken += [Broken(path, reason) for path, reason in walked.left_out]
+    unread += [Broken(path, reason) for path, reason in walked.unread]
     found = []
-    for folder, _, names in os.walk(root, followlinks=True):
-        for name in names:
-            if Path(name).suffix.lower() not in AUDIO_SUFFIXES or name.startswith("."):
-                continue
-            path = (Path(folder) / name).relative_to(root)
-            parents = path.parts[:-1]
-            source = "/".join(parents if source_from == "parent" else parents[:1]) or "."
-            match = pattern.search(path.as_posix()) if pattern else None
-            found.append(_Labelled(path.as_posix(), source, (match[1] or "") if match else ""))
-    return sorted(found, key=lambda x: x.path)
+    for path in walked.files:
+        parents = path.split("/")[:-1]
+        source = "/".join(parents if source_from == "parent" else parents[:1]) or "."
+        match = pattern.search(path) if pattern else None
+        found.append(_Labelled(path, source, (match[1] or "") if match else ""))
+    return found
 
 
 def _probe(root: Path, labelled: list[_Labelled], cache_dir: Path | None) -> tuple[list[Entry], list[Broken]]:
     """Reads the headers that the cache doesn't know. A row of the cache: path -> [size, mtime_ns, frames, rate, channels] or,
     for a file that can't be read, [size, mtime_ns, reason]."""
-    cache_file = cache_dir / f"manifest-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.jsonl" if cache_dir else None
+    cache_file = cache_dir / f"manifest-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.jsonl" if cache_dir else None
     known = _load_cache(cache_file)
     fresh = dict(known)
     entries: list[Entry] = []
@@ -302,13 +322,16 @@ def _probe(root: Path, labelled: list[_Labelled], cache_dir: Path | None) -> tup
     for item in labelled:
         path = root / item.path
         try:
-            stat = path.stat()
-        except OSError as e:
-            broken.append(Broken(item.path, e.strerror or str(e)))
+            found = os.stat(path)
+        except (OSError, ValueError) as e:
+            broken.append(Broken(item.path, getattr(e, "strerror", None) or str(e)))
+            continue
+        if not stat.S_ISREG(found.st_mode):  # to open a pipe would be to wait for whoever writes into it
+            broken.append(Broken(item.path, not_regular(found.st_mode)))
             continue
         row = known.get(item.path)
-        if row is None or row[:2] != [stat.st_size, stat.st_mtime_ns]:
-            row = fresh[item.path] = [stat.st_size, stat.st_mtime_ns, *_header(path)]
+        if row is None or row[:2] != [found.st_size, found.st_mtime_ns]:
+            row = fresh[item.path] = [found.st_size, found.st_mtime_ns, *_header(path)]
         if len(row) == 3:
             broken.append(Broken(item.path, row[2]))
             continue
@@ -327,9 +350,11 @@ def _header(path: Path) -> list[Any]:
     else count as 2^63 frames, and outweigh all others.
     """
     try:
-        sf.info(path)
+        sf.info(os.fsencode(path))  # names need not be UTF-8
     except (sf.SoundFileError, OSError, RuntimeError) as e:
         reason = f"not readable as audio ({getattr(e, 'error_string', None) or e})"
+        if not os.path.getsize(path):
+            return ["is empty (0 bytes)"]
         if not _can_be_mended(path):
             return [reason]
     try:
@@ -343,8 +368,13 @@ def _header(path: Path) -> list[Any]:
             with AudioReader(path):  # empty, or damaged: then this says so
                 pass
     except (AudioError, FileError) as e:
-        return [str(e).removeprefix(f"{path}: ")]
+        return [reason_of(e, path)]
     return [frames, rate, channels] if frames else ["holds no samples"]
+
+
+def reason_of(error: Exception, path: Path) -> str:
+    """What is wrong with the file, without its name, which stands before it anyway."""
+    return str(error).removeprefix(f"{path}: ")
 
 
 def _can_be_mended(path: Path) -> bool:

@@ -30,8 +30,9 @@ import numpy.typing as npt
 import soxr
 
 from mixcodec.audio import AudioReader, NotFiniteError
-from mixcodec.data.manifest import Broken, Entry, Manifest, cache_output, unit_name
+from mixcodec.data.manifest import Broken, Entry, Manifest, cache_output, reason_of, unit_name, warn_left_out
 from mixcodec.errors import AudioWarning, DataError, MixcodecError
+from mixcodec.folders import printable
 
 log = logging.getLogger(__name__)
 
@@ -117,8 +118,7 @@ def open_store(
         store = _load(stem, sample_rate)
         if store is None:
             raise DataError(f"{stem}.npy: changed while it was read; is the cache folder being cleaned?")
-    for b in store.broken:
-        log.warning("left out %s: %s", b.path, b.reason)
+    warn_left_out(store.broken)
     return store
 
 
@@ -138,7 +138,7 @@ def decode(path: Path, sample_rate: int) -> Samples:
         if resampler:
             parts.append(_quantize(resampler.resample_chunk(np.zeros(0, np.float32), last=True)))
     for warning in said:
-        log.warning("%s", warning.message)
+        log.warning("%s", printable(str(warning.message)))
     return _trim(np.concatenate(parts) if parts else np.zeros(0, np.int16), sample_rate)
 
 
@@ -167,8 +167,8 @@ def _decode_chunk(job: tuple[Path, list[str], int]) -> list[Samples | str]:
             out.append(decode(root / path, sample_rate))
         except NotFiniteError:
             out.append("holds NaN or infinite samples")
-        except (MixcodecError, OSError) as e:
-            out.append(f"can't be decoded ({str(e).removeprefix(f'{root / path}: ')})")
+        except (MixcodecError, OSError, RuntimeError) as e:
+            out.append(f"can't be decoded ({reason_of(e, root / path)})")
         except ValueError as e:
             out.append(str(e))
     return out
@@ -207,7 +207,7 @@ def _pack(manifest: Manifest, sample_rate: int, stem: Path, processes: int, prog
                 offset += len(samples)
             advance()
         if not clips:
-            first = f"{broken[0].path} {broken[0].reason}"
+            first = f"{printable(broken[0].path)} {broken[0].reason}"
             raise DataError(f"{manifest.root}: none of {len(broken)} files can be used; the first: {first}")
         f.seek(0)
         if _write_header(f, offset) != start:

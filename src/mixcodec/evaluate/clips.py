@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from mixcodec.audio import Wave, read_audio, resample, write_audio
 from mixcodec.data.manifest import build_manifest
 from mixcodec.errors import DataError
+from mixcodec.folders import not_regular, printable
 
 LANGUAGE = re.compile(r"^([a-z]{2})(?:[_-].*)?$")
 """A speaker label that begins with the two letters of a language: de, en_GB, es_MX_f_Allison."""
@@ -43,8 +45,9 @@ def find_clips(root: Path, listed: Path | None = None, kind: str = "", split: st
         names = [entry.path for entry in manifest.entries]
     else:
         names = _listed(listed)
-        if absent := [name for name in names if not (root / name).is_file()]:
-            raise DataError(f"{listed}: {len(absent)} of its clips are not under {root}, such as {absent[0]}")
+        if absent := [name for name in names if not os.path.isfile(root / name)]:
+            told = f"{len(absent)} of its clips are no files under {root}, such as {printable(absent[0])}"
+            raise DataError(f"{listed}: {told}")
         manifest = build_manifest(root, only=names)
     entries = {entry.path: entry for entry in manifest.entries}
     reasons = {broken.path: broken.reason for broken in manifest.broken}
@@ -65,8 +68,10 @@ def read_clip(path: Path, wav: Path, sample_rate: int, mono: bool) -> Wave:
     """Write the clip as the 16-bit wav that every codec is given, and return just that: (N,) or (C, N) at `sample_rate` Hz.
 
     Raises:
-        MixcodecError: it cannot be read; DataError where it holds no sample.
+        MixcodecError: it cannot be read; DataError where it holds no sample, or is no regular file (a pipe would be waited for).
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DataError(f"{path}: {not_regular(os.stat(path).st_mode)}")
     wave, rate = read_audio(path)
     if not wave.shape[-1]:
         raise DataError(f"{path}: holds no samples")
@@ -78,8 +83,9 @@ def read_clip(path: Path, wav: Path, sample_rate: int, mono: bool) -> Wave:
 
 def _listed(path: Path) -> list[str]:
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")  # names are what the disk holds
+        names = [line.strip() for line in lines if line.strip()]
+    except OSError as error:
         raise DataError(f"{path}: the list cannot be read ({error}); give a text file with one path a line") from None
     if not names:
         raise DataError(f"{path}: names no clip; give a text file with one path a line")
@@ -88,6 +94,8 @@ def _listed(path: Path) -> list[str]:
 
 def _text(clip: Path) -> str | None:
     beside = clip.with_suffix(".txt")
+    if not os.path.isfile(beside):
+        return None
     try:
         return beside.read_text(encoding="utf-8").strip() or None
     except (OSError, UnicodeDecodeError):

@@ -137,7 +137,8 @@ def read_results(path: Path) -> Results:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        with open(path, "rb") as file:  # pyarrow itself opens no name that is not UTF-8
+            table = pq.read_table(file)
         about = json.loads((table.schema.metadata or {})[METADATA_KEY])
         if about["format"] != FORMAT:
             raise DataError(f"{path}: is of format {about['format']}, but this mixcodec reads format {FORMAT}")

@@ -37,6 +37,8 @@ from mixcodec.evaluate.metrics import METRICS
 from mixcodec.evaluate.results import CodebookUse, Results, write_results
 from mixcodec.extras import need_package
 from mixcodec.files import atomic_output
+from mixcodec.folders import printable
+from mixcodec.outside import discover
 from mixcodec.temporary import remove_ours, temporary_folder
 
 if TYPE_CHECKING:
@@ -129,8 +131,14 @@ def measured_delays(plan: Plan, clips: Sequence[Clip]) -> dict[str, int | None]:
 
 
 def _labelled(measured: Measured, clip: Clip) -> Measured:
-    """With the clip's labels as they are now: they may have changed since it was measured."""
-    row = dataclasses.replace(measured.row, speaker=clip.speaker, language=clip.language)
+    """With the clip's labels as they are now, which may have changed since it was measured, and all names as text."""
+    row = dataclasses.replace(
+        measured.row,
+        clip=printable(clip.name),
+        speaker=printable(clip.speaker),
+        language=printable(clip.language),
+        problems={what: printable(why) for what, why in measured.row.problems.items()},
+    )
     return dataclasses.replace(measured, row=row)
 
 
@@ -207,7 +215,7 @@ def _pooled(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Clip, list[Measu
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     workers = max(1, min(jobs, len(tasks) or 1))
-    with concurrent.futures.ProcessPoolExecutor(workers, context, end_with_parent, (os.getpid(),)) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, context, begin_work, (os.getpid(),)) as pool:
         futures = {pool.submit(_measure_task, task): task[0] for task in tasks}
         try:
             for future in concurrent.futures.as_completed(futures):
@@ -217,6 +225,12 @@ def _pooled(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Clip, list[Measu
                 process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def begin_work(parent: int) -> None:
+    """Of a worker: it ends with its parent, and has the parts from outside before it is given any."""
+    end_with_parent(parent)
+    discover()
 
 
 def end_with_parent(parent: int) -> None:
@@ -268,12 +282,12 @@ def about(plan: Plan, delays: dict[str, int | None], gates: Sequence[str]) -> di
     """What made the results, for whoever reads them later."""
     metrics = [METRICS.build(kind) for kind in plan.conditions.metrics]
     return {
-        "command": plan.command,
+        "command": printable(plan.command),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "data": str(plan.conditions.root),
+        "data": printable(plan.conditions.root),
         "sample_rate": plan.conditions.sample_rate,
         "mono": plan.conditions.mono,
-        "gates": list(gates) or ["not run"],
+        "gates": [printable(line) for line in gates] or ["not run"],
         "delays": delays,
         "codecs": {coder.point: coder.source for coder in plan.coders},
         "metrics": {scale.title: metric.source for metric in metrics for scale in metric.scales},
@@ -305,11 +319,11 @@ def listening(plan: Plan, results: Results, worst: dict[str, list[str]]) -> List
     conditions, rate = plan.conditions, plan.conditions.sample_rate
     wanted = {clip for clips in worst.values() for clip in clips}
     heard = Listening(worst=worst)
-    for clip in (clip for clip in plan.clips if clip.name in wanted):
+    for clip in (clip for clip in plan.clips if printable(clip.name) in wanted):
         with temporary_folder() as folder:
             source = folder / "source.wav"
             reference = read_clip(conditions.root / clip.name, source, rate, conditions.mono)
-            excerpt = Excerpt(clip.name, reference, rate)
+            excerpt = Excerpt(printable(clip.name), reference, rate)
             for coder in plan.coders:
                 with suppress(Exception):  # it failed in the run too, and is listed there
                     wave = through(coder, source, folder, rate)[1]

@@ -13,7 +13,7 @@ CONFIG = "config.json"
 DIRECTIONS = ("encoder", "decoder")
 PLAIN = "float32"
 VARIANTS = {
-    "int8": "products of the network's blocks in 8-bit integers: faster where the CPU has VNNI or AMX",
+    "int8": "products of the network's blocks in 8-bit integers: how much faster depends on the CPU, mixcodec info MODEL --time",
     "bf16": "weights stored as bfloat16, computed with in float32: onnxruntime's CPU kernels have no bfloat16 products",
 }
 """Other forms of a model's two graphs, beside PLAIN. They share its fingerprint, its tables and its state: what one encodes

@@ -35,19 +35,31 @@ def save_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], meta: Mappi
 
 def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and plain values of a checkpoint. Raises ConfigError for a file that is not one."""
+    return _read(path, device)
+
+
+def _read(path: Path, device: str, tensors: bool = True) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     try:
         with safe_open(path, "pt", device=device) as file:
             head = file.metadata() or {}
             if head.get("format") != FORMAT:
                 raise ConfigError(f"{path}: not a checkpoint of mixcodec (format {head.get('format')!r})")
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(head["meta"])  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+            names = file.keys() if tensors else []
+            return {name: file.get_tensor(name) for name in names}, json.loads(head["meta"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read as a checkpoint ({error})") from None
+
+
+def load_meta(path: Path) -> dict[str, Any]:
+    """The plain values of a checkpoint alone, without its tensors. Raises ConfigError for a file that is not one."""
+    return _read(path, "cpu", tensors=False)[1]
 
 
 def folder_tensors(folder: Path) -> dict[str, torch.Tensor]:
     """The weights of a model folder as a checkpoint has them. Raises ConfigError for a folder that is none."""
     parts: dict[str, torch.Tensor] = {}
+    if not (folder / "model.safetensors").is_file():
+        raise ConfigError(f"{folder}: has no weights to train (no model.safetensors); give a folder that mixcodec export wrote")
     try:
         for prefix, name in (("net", "model"), ("ema", "model"), ("adversary", "adversary")):
             file = folder / f"{name}.safetensors"

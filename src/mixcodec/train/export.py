@@ -13,10 +13,12 @@ from mixcodec.entropy.tables import read_tables
 from mixcodec.errors import ConfigError, DataError
 from mixcodec.files import check_outside
 from mixcodec.losses.discriminators import DISCRIMINATORS
+from mixcodec.models import shipped_models
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.export import export_folder, half_precision
 from mixcodec.nn.quantizers import Residual
 from mixcodec.nn.state import inside
+from mixcodec.outside import check_used
 from mixcodec.runtime.config import read_config
 from mixcodec.train.checkpoint import folder_tensors, load_checkpoint
 from mixcodec.train.recipe import Recipe, recipe_from_dict
@@ -42,6 +44,7 @@ def export_checkpoint(
     """
     check_outside(folder, checkpoint, data, codes_of)
     tensors, meta = load_checkpoint(checkpoint)
+    check_used(meta.get("parts", {}), checkpoint)
     recipe = recipe_from_dict(meta["recipe"])
     net = CodecNet(recipe.codec)
     net.load_state_dict(inside("ema", tensors))
@@ -54,7 +57,8 @@ def export_checkpoint(
         "steps": meta["step"],
         "revision": meta["revision"],
         "data_manifest": meta["manifest"],
-        "recipe": _shared(meta["recipe"]),
+        "recipe": _shared(meta),
+        **{name: meta[name] for name in ("changes", "parts") if meta.get(name)},
     }
     learned = None
     if codes_of:
@@ -97,11 +101,25 @@ def _corpus(recipe: Recipe, root: Path | None) -> Data:
         raise DataError(f"{error}; for the entropy tables, say where the corpus is with --data, or --no-tables") from None
 
 
-def _shared(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe without what belongs to one machine, and without the codec, which the config has already."""
-    local = {"root", "cache_dir", "processes"}
+def _shared(meta: dict[str, Any]) -> dict[str, Any]:
+    """The recipe of a checkpoint, with the precision that it came to, without what belongs to one machine, and without the codec,
+    which the config has already."""
+    local, recipe = {"root", "cache_dir", "processes"}, meta["recipe"]
     rest = {k: v for k, v in recipe.items() if k not in {"codec", "out", "data"}}
+    if "precision" in meta:
+        rest["precision"] = meta["precision"]
+    if (initial := rest.get("initial")) and initial not in shipped_models():
+        rest["initial"] = Path(initial).name  # a place on one machine
     return rest | {"data": {k: v for k, v in recipe["data"].items() if k not in local}}
+
+
+def _changed(meta: dict[str, Any]) -> list[str]:
+    """What a card says of changes that were made to the recipe on the way: the one that it shows is the last."""
+    lines = []
+    for change in meta.get("changes", []):
+        fields = ", ".join(f"{name} {before} to {now}" for name, (before, now) in change["fields"].items())
+        lines.append(f"Changed at step {change['step']}: {fields}.")
+    return [*lines, ""] if lines else []
 
 
 def _card(net: CodecNet, meta: dict[str, Any], quality: str, notes: str) -> str:
@@ -127,10 +145,11 @@ def _card(net: CodecNet, meta: dict[str, Any], quality: str, notes: str) -> str:
         "",
         f"{meta['step']} steps of {recipe['data']['batch_size']} x {recipe['data']['segment_seconds']} s in "
         f"{meta['seconds'] / 3600:.1f} hours, code revision {meta['revision']}, data manifest {meta['manifest'][:16]}. "
-        "The recipe:",
+        f"The recipe{', as it was in the end' if meta.get('changes') else ''}:",
         "",
+        *_changed(meta),
         "```yaml",
-        yaml.safe_dump(_shared(recipe) | {"codec": recipe["codec"]}, sort_keys=False, default_flow_style=None, width=120).strip(),
+        yaml.safe_dump(_shared(meta) | {"codec": recipe["codec"]}, sort_keys=False, default_flow_style=None, width=120).strip(),
         "```",
     ]
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"

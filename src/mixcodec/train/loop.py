@@ -1,6 +1,7 @@
 """The training loop."""
 
 import copy
+import dataclasses
 import logging
 import math
 import subprocess
@@ -37,12 +38,16 @@ from mixcodec.losses.recognition import WIDTH as TEACHER_WIDTH
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.processes import mean_over_processes
 from mixcodec.nn.state import inside, scoped
-from mixcodec.train.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
-from mixcodec.train.log import RunLog
+from mixcodec.outside import check_used, used_in
+from mixcodec.train.budget import Budget
+from mixcodec.train.changed import check_audio, kept_changes, resumed
+from mixcodec.train.checkpoint import load_checkpoint, load_meta, optimizer_tensors, restore_optimizer, save_checkpoint
+from mixcodec.train.log import RunLog, spoken
+from mixcodec.train.precision import decide
 from mixcodec.train.recipe import Recipe
 from mixcodec.train.teacher import WhisperListener, WhisperTeacher, whisper_weights
 from mixcodec.train.validate import SCORED_BY, scored_by, validate
-from mixcodec.train.warm import adopt
+from mixcodec.train.warm import adopt, initial_path
 
 log = logging.getLogger(__name__)
 
@@ -76,16 +81,31 @@ class Trainer:
     """What is built from the codec that the recipe describes."""
 
     def __init__(self, recipe: Recipe, initial: Path | None = None) -> None:
-        """`initial` is a checkpoint or a model folder whose weights (not optimizer or step) a new run begins with; its
-        codebooks are kept as they are. Raises ConfigError where it does not fit the recipe, or the run has begun already.
+        """`initial`, or else the recipe's, is a checkpoint or a model folder whose weights (not optimizer or step) a new run
+        begins with; its codebooks are kept as they are.
+
+        Raises ConfigError where it does not fit the recipe, or the run in the recipe's folder has begun with others; and where
+        the recipe changes what a run can't change, see `changed.py`.
         """
+        begun = self.clock()
+        if initial:
+            recipe = dataclasses.replace(recipe, initial=str(initial))
         self.recipe, self.folder, self.revision = recipe, recipe.folder, revision()
+        meta = load_meta(self.checkpoint) if self.checkpoint.exists() else None
+        changes = resumed(recipe, meta) if meta else None
+        if meta:
+            check_used(meta.get("parts", {}), self.checkpoint)
+        self.precision = decide(recipe, kept=str(meta.get("precision") or meta["recipe"]["precision"]) if meta else None)
+        self.budget = Budget.resumed(recipe, meta) if meta else Budget(recipe)
+        self.changes: list[dict[str, Any]] = kept_changes(meta, changes) if meta and changes else []
+        self.notes = [self.precision.why, *(changes.notes(meta["step"]) if meta and changes else [])]
+        """What there is to say before the first step."""
         torch.set_num_threads(recipe.threads)
         self.fabric = Fabric(
             accelerator=recipe.accelerator,
             devices=recipe.devices,
             strategy=DDPStrategy(find_unused_parameters=True) if recipe.devices > 1 else "auto",  # early, codebooks are unused
-            precision=recipe.precision,  # type: ignore[arg-type]
+            precision=self.precision.name,  # type: ignore[arg-type]
         )
         precision = self.fabric.strategy.precision
         if isinstance(precision, MixedPrecision):
@@ -95,6 +115,9 @@ class Trainer:
         self.fabric.seed_everything(recipe.seed, verbose=False)
         with self.fabric.rank_zero_first():  # the first one packs the audio, the others find it in the cache
             self.data = open_data(recipe.data, pitch=bool(recipe.loss.pitch))
+        if meta and changes:
+            check_audio(recipe, meta, changes, self.data.manifest_hash)
+        self.notes.append(f"{spoken(self.data.train.seconds)} to train on; held out for validation: {self.data.held_out}")
         net = self.net_class(recipe.codec)
         if recipe.learns == "decoder":
             net.keep_encoder()
@@ -123,28 +146,48 @@ class Trainer:
         if recipe.compile:
             self._compile(self.spectral, self.envelope, self.loudness)
         self.balancer = _balancer(recipe).to(self.fabric.device) if recipe.loss.balanced else None
-        self.listeners = _listeners(recipe, self.fabric.device)
+        self.listeners = _listeners(recipe, self.precision.name, self.fabric.device)
         self.teacher = self._teacher()
         self.step, self.best, self.seconds = 0, math.inf, 0.0
         self.judges = self._judges()
         self.history: list[dict[str, Any]] = []
+        self.unlike = 0
+        """How many of the first validations were scored by other judges."""
         self.fitted = False
         """Whether the codebooks have been fitted to data."""
-        if self.checkpoint.exists() and initial:
-            raise ConfigError(f"{self.folder} holds a run already, so --initial has no meaning; choose another out=")
-        if self.checkpoint.exists():
+        self.used = 0.0
+        """Seconds that the run has taken, with all that is not training."""
+        if meta:
             self._resume(self.checkpoint)
-        elif initial:
-            self.fitted = adopt(self.net.module, self.ema, self.adversary.module, initial)
+        elif recipe.initial:
+            self.fitted = adopt(self.net.module, self.ema, self.adversary.module, initial_path(recipe.initial))
+        self._begun = begun - self.used
+
+    @staticmethod
+    def clock() -> float:
+        """Seconds."""
+        return time.monotonic()
 
     @property
     def checkpoint(self) -> Path:
         """The newest state of the run; `best.safetensors` beside it is the one that validated best."""
         return self.folder / "last.safetensors"
 
+    def summary(self) -> str:
+        """What came out of the run so far, in lines: where it is, and which of its states is best by validation."""
+        lines = [f"{self.step} steps; the newest state is {self.checkpoint}"]
+        alike = self.history[self.unlike :]
+        best = min(alike, key=lambda entry: entry["score"], default=None)
+        if best:
+            first, name = alike[0], self.folder / "best.safetensors"
+            told = f"score {best['score']:.3g}, {first['score']:.3g} at step {first['step']}"
+            untouched = ", the weights that it began with: nothing was gained" if best["step"] == 0 else ""
+            lines.append(f"best by validation is step {best['step']}{untouched} ({told}): {name}")
+        return "\n".join(lines)
+
     def run(self, until: int | None = None) -> None:
-        """Trains up to step `until` (all the recipe's steps if None), validating and saving on the way."""
-        recipe, until = self.recipe, min(until or self.recipe.steps, self.recipe.steps)
+        """Trains up to step `until` (to the end of the run if None), validating and saving on the way."""
+        recipe, budget, most = self.recipe, self.budget, math.inf if until is None else until
         segments = self.data.train_segments()
         rank, pinned = self.fabric.global_rank, self.fabric.device.type == "cuda"
 
@@ -152,26 +195,47 @@ class Trainer:
             parts = tuple(torch.from_numpy(part) for part in segments.batch_with_pitch(step, rank))
             return tuple(part.pin_memory() for part in parts) if pinned else parts
 
-        with RunLog(self.folder, self.step, until, rank == 0) as record, Prefetcher(batch, start=self.step) as batches:
-            started = time.monotonic() - self.seconds
+        record = RunLog(self.folder, self.step, budget.end, rank == 0, self.precision.name)
+        with record, Prefetcher(batch, start=self.step) as batches:
+            for line in self.notes:
+                record.say(line)
+            started = self.clock() - self.seconds
+            if not self.step and recipe.initial and most:  # what there is to improve on
+                since = self.clock()
+                self._validate(record)
+                budget.tail = self.clock() - since
             for step, parts in batches:
-                if step >= until:
+                if step >= min(most, math.inf if budget.end is None else budget.end):
                     break
                 if step >= recipe.codebooks_from and not self.fitted:
                     self._start_codebooks()
                 wave, pitch = (part.to(self.fabric.device, non_blocking=True) for part in parts)
                 values = self._train_step(wave, pitch)
                 self.step = step + 1
-                self.seconds = time.monotonic() - started
-                if self.step % recipe.log_every == 0:
+                self.seconds = self.clock() - started
+                self._keep_to_budget(record)
+                last = self.step in (most, budget.end)
+                if self.step % recipe.log_every == 0 or (self.fabric.world_size == 1 and record.due()):
                     means = mean_over_processes(torch.stack(list(values.values())))
                     known = dict(zip(values, means.tolist(), strict=True))  # only now is a GPU waited for
                     record.scalars("train", self.step, known | {"lr": self.optimizer.param_groups[0]["lr"]})
                 record.advance()
-                if self.step % recipe.validate_every == 0 or self.step == until:
+                since = self.clock()
+                if self.step % recipe.validate_every == 0 or last:
                     self._validate(record)
-                if self.step % recipe.save_every == 0 or self.step == until:
+                if self.step % recipe.save_every == 0 or last:
                     self.save(self.checkpoint)
+                budget.tail = max(budget.tail, self.clock() - since)
+
+    def _keep_to_budget(self, record: RunLog) -> None:
+        """Tells the budget how far the run is, and what comes of it to all processes and to the log."""
+        self.used = self.clock() - self._begun
+        if not self.budget.seconds:
+            return
+        if self.fabric.world_size > 1:  # they have to agree on the end
+            self.used, self.budget.tail = self.fabric.broadcast((self.used, self.budget.tail))
+        if self.budget.seen(self.step, self.used) and self.budget.end is not None:
+            record.until(self.budget.end, f"{self.budget.end} steps fit into {self.recipe.hours:g} h")
 
     def save(self, path: Path) -> None:
         """Writes the whole state of the run (the first process does)."""
@@ -188,7 +252,13 @@ class Trainer:
             "fitted": self.fitted,
             "best": self.best,
             "judges": list(self.judges),
+            "unlike": self.unlike,
             "seconds": self.seconds,
+            "used": self.used,
+            "precision": self.precision.name,
+            "plan": self.budget.legs,
+            "changes": self.changes,
+            "parts": used_in([self.recipe.codec, self.recipe.adversary.discriminator]),
             "history": self.history,
             "manifest": self.data.manifest_hash,
             "revision": self.revision,
@@ -203,8 +273,11 @@ class Trainer:
         if self.balancer:
             self.balancer.load_state_dict(inside("balancer", tensors))
         self.step, self.seconds = meta["step"], meta["seconds"]
+        self.used = meta.get("used", self.seconds)
         if scored_by(meta.get("judges", ())) == scored_by(self.judges):
-            self.best = meta["best"]  # else scores are of another kind from now on
+            self.best, self.unlike = meta["best"], meta.get("unlike", 0)
+        else:  # scores are of another kind from now on
+            self.unlike = len(meta["history"])
         self.history, self.fitted = meta["history"], meta.get("fitted", meta["step"] > self.recipe.codebooks_from)
         if meta["manifest"] != self.data.manifest_hash:
             log.warning("the data is not what this run began with: its manifest has another hash")
@@ -245,7 +318,7 @@ class Trainer:
 
     def _train_step(self, wave: torch.Tensor, pitch: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         recipe, adversary = self.recipe, self.recipe.adversary
-        rate = recipe.lr * schedule(self.step, recipe)
+        rate = recipe.lr * self.budget.schedule(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         hop = self.ema.hop
@@ -370,7 +443,7 @@ class Trainer:
         if self.fabric.global_rank or not self.data.valid.clips:
             return
         metrics, audio = validate(self.ema, self.data, self.spectral, self.judges)
-        record.scalars("valid", self.step, metrics)
+        record.scalars("valid", self.step, metrics, next(iter(self.history[self.unlike :]), None))
         record.audio(self.step, audio, self.recipe.data.sample_rate)
         self.history.append({"step": self.step, "hours": round(self.seconds / 3600, 3)} | metrics)
         if metrics["score"] < self.best:
@@ -387,13 +460,13 @@ def _balancer(recipe: Recipe) -> Balancer:
     return Balancer(weights)
 
 
-def _listeners(recipe: Recipe, device: torch.device) -> dict[str, torch.nn.Module]:
+def _listeners(recipe: Recipe, precision: str, device: torch.device) -> dict[str, torch.nn.Module]:
     """The losses that a recogniser hears, by their names."""
     asked = [name for name in ("recognition", "words") if getattr(recipe.loss, name)]
     if not asked:
         return {}
     by = f"loss.{asked[0]}"
-    dtype = torch.bfloat16 if recipe.precision == "bf16-mixed" else torch.float32
+    dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     weights = whisper_weights(by, ("encoder", "decoder") if "words" in asked else ("encoder",))
     try:
         encoder = WhisperEncoder(weights, recipe.data.sample_rate, dtype)
@@ -408,11 +481,8 @@ def _listeners(recipe: Recipe, device: torch.device) -> dict[str, torch.nn.Modul
 
 
 def schedule(step: int, recipe: Recipe) -> float:
-    """Share of the highest learning rate at `step`: linear warm-up, then a cosine down to the floor."""
-    if step < recipe.warmup:
-        return (step + 1) / recipe.warmup
-    done = min(1.0, (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup))
-    return recipe.lr_floor + (1 - recipe.lr_floor) * 0.5 * (1 + math.cos(math.pi * done))
+    """Share of the highest learning rate at `step` of a run with the recipe's steps, see `Budget.schedule`."""
+    return Budget(recipe).schedule(step)
 
 
 def revision() -> str:

@@ -1,7 +1,9 @@
 """A training recipe: typed sections, read from YAML, any field overridden by `section.field=value`."""
 
+import copy
 import dataclasses
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from mixcodec.tokens import MODEL_NAME
 ACCELERATORS = ["auto", "cpu", "cuda", "gpu", "mps"]
 TEACHERS = ["", "whisper"]
 LEARNERS = ["codec", "decoder"]
-PRECISIONS = ["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
+PRECISIONS = ["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,8 +108,13 @@ class Recipe:
     """The whole `codec`, or the `decoder` alone: encoder and quantizer then stay as they began, and so do all codes."""
     out: str = "runs/{name}"
     """Folder for checkpoints and logs; {name} stands for the name."""
+    initial: str = ""
+    """Checkpoint, model folder or shipped model whose weights a new run begins with. Where the recipe has no codec, it takes
+    that of this model."""
     steps: int = 20_000
     """Steps of the whole run; the learning rate falls along a cosine until then."""
+    hours: float = 0.0
+    """If above 0: as many steps as fit into so many hours, however often the run is stopped, instead of `steps`."""
     warmup: int = 200
     """Steps in which the learning rate rises from zero."""
     lr: float = 1e-3
@@ -135,8 +142,8 @@ class Recipe:
     devices: int = 1
     """Processes that share the work, each with data.batch_size segments of a step's batch: two do what one with twice the
     batch would do."""
-    precision: str = "bf16-mixed"
-    """Lightning Fabric's name of the numeric precision."""
+    precision: str = "auto"
+    """Lightning Fabric's name of the numeric precision; auto takes bf16-mixed or 32-true, whichever is faster here."""
     compile: bool = False
     """Whether torch.compile makes kernels for stacks, losses and discriminators; needs a C++ compiler, on a GPU Triton."""
     threads: int = 1
@@ -159,6 +166,8 @@ class Recipe:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be positive")
             if not math.isfinite(getattr(self, name)):
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be finite")
+        if not 0 <= self.hours < math.inf:
+            raise ConfigError(f"hours is {self.hours}, but must be a number of hours, or 0 for as many as the steps take")
         if not MODEL_NAME.fullmatch(self.name):
             raise ConfigError(f"name is {self.name!r}, which no model can have; use letters, digits, '-', '_' and '.'")
         if self.out.replace("{name}", "").count("{"):
@@ -209,19 +218,63 @@ class Recipe:
 SECTIONS = {"data": DataConfig, "loss": LossConfig, "adversary": AdversaryConfig, "teacher": TeacherConfig}
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = (), under: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    path: str | Path, overrides: Sequence[str] = (), under: Sequence[str] = (), initial: str | Path | None = None
+) -> Recipe:
     """The recipe in a YAML file, with `field=value` or `section.field=value` overrides (values are YAML).
 
     A file may name another as its `base`, by a path from its own folder, and give only what it changes: sections and parts
     field by field; a part that names its `kind`, a list and a plain value as a whole. Its name is by default that of the file.
-    The overrides in `under` are made in the last base, so what a file changes stays changed.
+    The overrides in `under` are made in the last base, so what a file changes stays changed. `initial`, if given, takes the
+    place of the recipe's field. A recipe without a codec takes that of its `initial`, with its sample rate, windows of the loss
+    and discriminators, which take part if they have been trained.
 
-    Raises ConfigError for a file that is not there or no YAML, for bases in a circle, and for an unknown or ill-typed field.
+    Raises ConfigError for a file that is not there or no YAML, for bases in a circle, for an `initial` that is wanted for its
+    codec and is not there, and for an unknown or ill-typed field.
     """
     values = _read(Path(path), under, ())
+    wanted = copy.deepcopy(values)
     for override in overrides:
-        _override(values, override)
-    return recipe_from_dict(values)
+        _override(wanted, override)
+    if initial is not None:
+        values["initial"] = wanted["initial"] = os.fspath(initial)
+    if "codec" not in values and wanted.get("initial"):
+        _take_over(values, _codec_source(wanted))
+        for override in overrides:
+            if initial is None or not override.startswith("initial="):
+                _override(values, override)
+        return recipe_from_dict(values)
+    return recipe_from_dict(wanted)
+
+
+def _codec_source(values: Mapping[str, Any]) -> Path:
+    """Where a recipe without a codec finds it: in its own run, if that has begun, which goes on with what it has; else in its
+    `initial`."""
+    from mixcodec.train.warm import initial_path
+
+    for name in ("initial", "out", "name"):
+        if not isinstance(values.get(name, ""), str):
+            raise ConfigError(f"{name} is {values[name]!r}, but must be of type str")
+    last = Path(values.get("out", Recipe.out).replace("{name}", values.get("name", ""))) / "last.safetensors"
+    return last if last.exists() else initial_path(values["initial"])
+
+
+def _take_over(values: dict[str, Any], path: Path) -> None:
+    """Gives a recipe the codec of a checkpoint or model folder, and what belongs to it, where it does not say otherwise."""
+    from mixcodec.train.warm import brings_discriminators, initial_recipe
+
+    found = initial_recipe(path)
+    values["codec"] = found["codec"]
+    taken: dict[str, dict[str, Any]] = {"data": {"sample_rate": found["codec"].get("sample_rate")}, "loss": {}, "adversary": {}}
+    for section, name in (("loss", "windows"), ("loss", "bands"), ("adversary", "discriminator")):
+        if name in found.get(section, {}):
+            taken[section][name] = found[section][name]
+    if brings_discriminators(path):
+        taken["adversary"]["begin"] = 0
+    for section, fields in taken.items():
+        own = values.get(section) or {}
+        if isinstance(own, dict):
+            values[section] = fields | own
 
 
 def _read(path: Path, under: Sequence[str], above: tuple[Path, ...]) -> dict[str, Any]:
@@ -289,8 +342,6 @@ def _typed(value: Any, kind: str, name: str) -> Any:
             return float(value)
         if kind == "int" and not isinstance(value, bool) and float(value) == int(float(value)):
             return int(float(value))
-        if kind == "bool" and isinstance(value, bool):
-            return value
         if kind == "str" and isinstance(value, str):
             return value
         if kind.startswith("tuple") and isinstance(value, list | tuple):
@@ -317,7 +368,9 @@ def _override(values: dict[str, Any], override: str) -> None:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise ConfigError(f"{override!r}: the value is not YAML") from None
+        if text.isascii() or text.encode(errors="ignore").decode() == text:
+            raise ConfigError(f"{override!r}: the value is not YAML") from None
+        value = text  # a path that is no UTF-8
     at[name if isinstance(at, dict) else _place(at, name, path)] = value
 
 

@@ -1,5 +1,6 @@
 """A variant of a model folder, made with the recordings of a corpus."""
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,14 +63,15 @@ def calibration_waves(about: Mapping[str, Any], root: Path, sample_rate: int) ->
     manifest = build_manifest(
         root,
         manifest=config.manifest,
-        cache_dir=Path(config.cache_dir).expanduser(),
+        cache_dir=os.path.expanduser(config.cache_dir),
         split=config.split,
         kind=config.kind,
         min_rate=config.min_rate,
         source_from=config.source_from,
         speaker_regex=config.speaker_regex,
     )
-    entries = split_by_speaker(manifest, config.validation, config.validation_fraction, config.seed)[0].entries
+    share = config.validation_fraction if chosen.get("validation_unit", "speaker") == "speaker" else 0.0  # else: ends of files
+    entries = split_by_speaker(manifest, config.validation, share, config.seed)[0].entries
     waves = []
     for number in np.unique(np.linspace(0, len(entries) - 1, RECORDINGS).astype(int)):
         wave, rate = read_audio(manifest.root / entries[number].path)

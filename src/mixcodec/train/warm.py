@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mixcodec.errors import ConfigError
+from mixcodec.errors import ConfigError, ModelError
+from mixcodec.models import find_model, shipped_models
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.heads import Fine
 from mixcodec.nn.state import inside, outside
 from mixcodec.nn.transforms import TRANSFORMS, Stft
-from mixcodec.train.checkpoint import folder_tensors, load_checkpoint
+from mixcodec.outside import check_used
+from mixcodec.train.checkpoint import folder_tensors, load_checkpoint, load_meta
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +31,42 @@ BESIDE = ("quantizer.head.", "quantizer.costs.")
 
 def read_initial(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors of a checkpoint or a model folder, named as in a checkpoint, and the codec that they are of. Raises ConfigError."""
+    codec = initial_recipe(path)["codec"]
+    return folder_tensors(path) if path.is_dir() else load_checkpoint(path)[0], codec
+
+
+def initial_path(name: str) -> Path:
+    """The checkpoint or model folder that `initial` names, by its path or as a shipped model. Raises ConfigError."""
+    path = Path(os.path.expanduser(name))
+    if name in shipped_models() or not path.exists():
+        try:
+            return find_model(name)
+        except ModelError as error:
+            raise ConfigError(f"initial is no checkpoint, model folder or shipped model: {error}") from None
+    return path
+
+
+def brings_discriminators(path: Path) -> bool:
+    """Whether a checkpoint or a model folder holds discriminators that have been trained, or will be from the start."""
+    if path.is_dir():
+        return (path / "adversary.safetensors").is_file()
+    meta = load_meta(path)
+    begin = meta["recipe"]["adversary"]["begin"]
+    return bool(begin == 0 or meta["step"] > begin)
+
+
+def initial_recipe(path: Path) -> dict[str, Any]:
+    """The recipe of a checkpoint or of a model folder as far as it is known, its codec among it, without the weights."""
     if not path.is_dir():
-        tensors, meta = load_checkpoint(path)
-        return tensors, meta["recipe"]["codec"]
+        meta = load_meta(path)
+        check_used(meta.get("parts", {}), path)
+        return dict(meta["recipe"])
     try:
-        return folder_tensors(path), json.loads((path / "config.json").read_text())["codec"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path}: cannot be read as a model folder ({error})") from None
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        check_used(config.get("parts", {}), path)
+        return config.get("recipe", {}) | {"codec": config["codec"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be read as a model folder ({type(error).__name__}: {error})") from None
 
 
 def adopted(net: CodecNet, weights: Mapping[str, torch.Tensor], codec: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], bool]:

@@ -9,6 +9,7 @@ from mixcodec.nn.channels import CHANNELS
 from mixcodec.nn.metaformer import Block, Stack
 from mixcodec.nn.mixers import MIXERS
 from mixcodec.nn.mixers.branches import Edges, GroupBranches
+from mixcodec.testing.mixers import exported_steps_are_steps
 
 LOCAL = [{"kind": "conv_glu"}, {"kind": "conv_glu", "kernel": 4}, {"kind": "edge_mlp"}, {"kind": "edge_mlp", "kernel": 5}]
 
@@ -160,11 +161,6 @@ def test_a_bottleneck_refuses_one():
         build({"kind": "bottleneck", "channel": "conv_glu"})
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_the_exported_step_of_blocks_with_them_is_the_step(tmp_path, monkeypatch):
-    from tests.nn.mixers import test_laws as laws
-
-    channels = [{"mixer": "identity", "channel": kind} for kind in ("conv_glu", "edge_mlp", "experts")]
-    monkeypatch.setattr(laws, "build", lambda config: Block(laws.CHANNELS, **config).eval())
-    monkeypatch.setitem(laws.GROUPS, "blocks", [*channels, {"mixer": "convolution", "channel": "conv_glu"}])
-    laws.test_the_exported_step_is_the_step("blocks", tmp_path)
+def test_the_exported_step_of_blocks_with_them_is_the_step():
+    blocks = [Block(16, "identity", kind) for kind in ("conv_glu", "edge_mlp", "experts")]
+    exported_steps_are_steps([block.eval() for block in (*blocks, Block(16, "convolution", "conv_glu"))], 16)

@@ -2,28 +2,78 @@
 
 import itertools
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
 
+from mixcodec import outside
+from mixcodec.cli.main import _parse
+from mixcodec.nn import processes
 from mixcodec.nn.codec import CodecNet
 from mixcodec.nn.quantizers import QUANTIZERS
+from mixcodec.testing import LawError, check_quantizer
 from mixcodec.train import load_recipe
 
 ROOT = Path(__file__).parents[3]
 GUIDE = (ROOT / "docs" / "extend" / "quantizer.md").read_text()
-(EXAMPLE,) = re.findall(r"^```python\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+EXAMPLE, CHECK = re.findall(r"^```python\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+LINES = [shlex.split(line) for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines()]
 CHANNELS = 6
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True)
+def _beside_the_part(monkeypatch, tmp_path):
+    """A working directory with the guide's file, and a registry that forgets it."""
+    monkeypatch.setattr(QUANTIZERS, "_classes", dict(QUANTIZERS._classes))
+    for name in ("_origins", "_loaded"):
+        monkeypatch.setattr(outside, name, type(getattr(outside, name))(getattr(outside, name)))
+    monkeypatch.setenv(outside.VARIABLE, "")
+    (tmp_path / "my_parts.py").write_text(EXAMPLE)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
 def halves():
-    """The class of the guide, registered for as long as the tests here run."""
-    names = {}
-    exec(compile(EXAMPLE, "docs/extend/quantizer.md", "exec"), names)
-    yield names["Halves"]
-    del QUANTIZERS._classes["halves"]
+    outside.import_parts(["my_parts.py"])
+
+
+def test_it_obeys_all_laws_as_the_guide_says():
+    exec(compile(CHECK, "docs/extend/quantizer.md", "exec"), {})
+
+
+@pytest.mark.parametrize(
+    ("there", "instead", "law"),
+    [
+        ("sum_over_processes(sums)", "", "processes_that_learn_together_agree"),
+        ("x[x.isfinite().all(-1)]", "x.flatten(0, 1)", "frames_that_are_no_numbers_do_no_harm"),
+        ("return codes, self._stands_for(codes)", "return codes, 2 * self._stands_for(codes)", "codes_and_vectors_agree"),
+        (
+            'self.register_buffer("middle", torch.full((bits,), 0.8))',
+            "self.middle = torch.full((bits,), 0.8)",
+            "weights_carry_all",
+        ),
+        ("(x > 0).long()", "(x > x.mean()).long()", "frame_is_encoded_alone"),
+        ("* kept).sum() / kept.sum()", "* 1).sum() / kept.sum()", "inactive_items_have_no_influence"),
+    ],
+)
+def test_what_breaks_a_law_is_found(there, instead, law, tmp_path):
+    assert there in EXAMPLE
+    (tmp_path / "other.py").write_text(EXAMPLE.replace(there, instead))
+    outside.import_parts([str(tmp_path / "other.py")])
+    with pytest.raises(LawError, match=law):
+        check_quantizer({"kind": "halves", "bits": 4}, exported=False)
+
+
+def test_what_it_names_is_there():
+    for name in re.findall(r"`(\w+_(?:processes|from_all))`", GUIDE):
+        assert callable(getattr(processes, name))
+    assert {line[1] for line in LINES} == {"train", "compare"}
+    for line in LINES:
+        command = getattr(__import__(f"mixcodec.cli.{line[1]}", fromlist=[line[1]]), line[1])
+        assert _parse(command, line[1], line[2:]).keywords["imports"] == ("my_parts.py",)
 
 
 def test_the_example_is_short():
@@ -65,5 +115,5 @@ def test_it_learns_and_answers_to_the_protocol(halves):
 
 def test_the_recipe_takes_it(halves):
     (override,) = re.findall(r'"(codec\.quantizer=.*?)"', GUIDE)
-    net = CodecNet(load_recipe(ROOT / "configs" / "speech-16k.yaml", [override]).codec)
+    net = CodecNet(load_recipe(ROOT / "configs" / "starter.yaml", [override]).codec)
     assert (net.codebooks, net.codebook_size) == (8, 1024)

@@ -1,17 +1,15 @@
-"""What holds for every quantizer, whatever its family."""
+"""What holds for every quantizer, whatever its family (mixcodec.testing)."""
 
 import datetime
-import itertools
-import warnings
 
-import numpy as np
-import onnxruntime
 import pytest
 import torch
 
 from mixcodec.errors import ConfigError
 from mixcodec.nn.quantizers import QUANTIZERS, FrozenBank, SimVq, Vq
 from mixcodec.nn.quantizers.lookup import Lookup
+from mixcodec.testing import quantizers as laws
+from mixcodec.testing.quantizers import Case
 
 CHANNELS = 12
 SMALL = {"size": 32, "dim": 4}
@@ -51,18 +49,15 @@ FROZEN = ("basis", "bank")
 
 def features(count):
     """Vectors (count, CHANNELS) in clusters, off zero, of unlike variances."""
-    world = torch.Generator().manual_seed(5)
-    centres = 3 * torch.randn(12, CHANNELS, generator=world)
-    mix = torch.randn(CHANNELS, CHANNELS, generator=world)
-    return 0.1 * (centres[torch.randint(12, (count,))] + torch.randn(count, CHANNELS)) @ mix + 0.1
+    return Case({}, CHANNELS).features(count)
+
+
+def case(name):
+    return Case(CASES[name], CHANNELS)
 
 
 def build(name, started=True):
-    torch.manual_seed(0)
-    quantizer = QUANTIZERS.build(CASES[name], channels=CHANNELS)
-    if started:
-        quantizer.start(features(1500))
-    return quantizer
+    return case(name).build(started)
 
 
 SEVERAL = [name for name in CASES if build(name, False).codebooks > 1]
@@ -74,118 +69,33 @@ def test_every_kind_is_held_to_the_laws():
 
 
 @every
+@pytest.mark.parametrize("law", laws.LAWS, ids=lambda law: law.__name__)
+def test_laws(law, name):
+    law(case(name))
+
+
+@every
 @pytest.mark.parametrize("started", [False, True])
 def test_codes_and_vectors_agree(name, started):
-    quantizer = build(name, started).eval()
-    z = features(18).view(2, 9, CHANNELS)
-    codes, vectors, loss, usage = quantizer(z)
-    assert codes.shape == (2, 9, quantizer.codebooks)
-    assert codes.dtype == torch.int64
-    assert codes.min() >= 0
-    assert codes.max() < quantizer.size
-    assert torch.equal(codes, quantizer.vectors_to_codes(z))
-    torch.testing.assert_close(vectors, quantizer.codes_to_vectors(codes), rtol=1e-4, atol=1e-4)
-    assert loss.shape == ()
-    assert loss.isfinite()
-    assert usage.shape == (quantizer.codebooks,)
-    assert ((usage > 0) & (usage <= 1)).all()
+    laws.codes_and_vectors_agree(case(name), started)
 
 
 @every
-def test_a_frame_is_encoded_the_same_alone_and_among_others(name):
-    quantizer = build(name).eval()
-    z = features(40).view(2, 20, CHANNELS)
-    codes, stride = quantizer.vectors_to_codes(z), quantizer.stride
-    assert torch.equal(codes[1, stride : 2 * stride], quantizer.vectors_to_codes(z[1:, stride : 2 * stride])[0])
-    assert torch.equal(codes[0], quantizer.vectors_to_codes(z[0]))
-
-
-@every
-def test_frames_share_a_code_as_often_as_is_stated(name):
-    quantizer = build(name).eval()
-    codes = quantizer.vectors_to_codes(features(600).view(2, 300, CHANNELS))
-    assert len(quantizer.strides) == quantizer.codebooks
-    for k, stride in enumerate(quantizer.strides):
-        starts = torch.arange(300) // stride * stride
-        assert torch.equal(codes[..., k], codes[:, starts, k])
-        assert (codes[:, stride:, k] != codes[:, :-stride, k]).any()
-
-
-@every
-def test_mixed_precision_changes_no_code(name):
-    quantizer = build(name)
-    z = features(400).view(4, 100, CHANNELS).requires_grad_()
-    with torch.no_grad():
-        codes = quantizer.vectors_to_codes(z)
-    with torch.autocast("cpu", torch.bfloat16):
-        quantized = quantizer(z)
-        assert torch.equal(quantized.codes, codes)
-        assert quantized.vectors.dtype == torch.float32
-        (quantized.vectors.square().mean() + quantized.loss).backward()
-    assert all(p.grad is None or p.grad.isfinite().all() for p in quantizer.parameters())
-    quantizer = build(name).eval()
-    with torch.no_grad():
-        codes = quantizer.vectors_to_codes(z)
-        vectors = quantizer.codes_to_vectors(codes)
-    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        assert torch.equal(quantizer.vectors_to_codes(z), codes)
-        torch.testing.assert_close(quantizer.codes_to_vectors(codes), vectors)
-        assert quantizer(z.bfloat16()).vectors.isfinite().all()
-
-
-@every
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("dtype", laws.DTYPES)
 def test_a_model_of_another_precision_changes_no_code(name, dtype):
-    quantizer = build(name).eval()
-    z = features(60).view(2, 30, CHANNELS).to(dtype)
-    codes, vectors, _, usage = quantizer(z.float())
-    model = torch.nn.Sequential(quantizer).to(dtype)
-    again = model(z)
-    assert torch.equal(again.codes, codes)
-    assert torch.equal(quantizer.vectors_to_codes(z), codes)
-    torch.testing.assert_close(again.vectors, vectors)
-    assert torch.equal(again.usage, usage)
-    assert all(weight.is_meta for weight in model.to("meta").state_dict().values())
-
-
-@every
-def test_the_first_codebooks_alone_are_a_lower_rate(name):
-    quantizer = build(name).eval()
-    books = quantizer.codebooks
-    z = features(9 * (books + 1)).view(books + 1, 9, CHANNELS)
-    codes = quantizer.vectors_to_codes(z)
-    quantized = quantizer(z, torch.arange(books + 1))
-    assert not quantized.vectors[0].any()
-    for k in range(1, books + 1):
-        assert torch.equal(quantized.codes[k, :, :k], codes[k, :, :k])
-        torch.testing.assert_close(quantized.vectors[k], quantizer.codes_to_vectors(codes[k, :, :k]), rtol=1e-4, atol=1e-4)
+    laws.another_precision_changes_no_code(case(name), dtype)
 
 
 @pytest.mark.parametrize("name", SEVERAL)
 def test_another_codebook_does_not_raise_the_error_on_what_the_codebooks_were_fitted_to(name):
-    torch.manual_seed(0)
-    quantizer = QUANTIZERS.build(CASES[name], channels=CHANNELS)
-    z = features(3000)
-    quantizer.start(z)
-    codes = quantizer.vectors_to_codes(z)
-    errors = [(quantizer.codes_to_vectors(codes[..., :k]) - z).square().mean() for k in range(1, quantizer.codebooks + 1)]
-    variance = (z - z.mean(0)).square().mean()
-    for before, after in itertools.pairwise(errors):
-        assert after < before + 1e-3 * variance
-    assert errors[-1] < 0.6 * errors[0]
-    assert errors[-1] < 0.5 * variance
+    laws.another_codebook_does_not_raise_the_error(case(name))
 
 
 @every
-def test_all_that_should_learn_does_and_nothing_else(name):
+def test_what_should_not_learn_does_not(name):
     quantizer = build(name, started=False)
-    z = features(2000).view(10, 200, CHANNELS).requires_grad_()
-    quantized = quantizer(z)
-    ((quantized.vectors - 2 * z.detach()).square().mean() + quantized.loss).backward()
-    assert z.grad.abs().sum() > 0
-    for parameter, weight in quantizer.named_parameters():
-        assert weight.grad is not None, parameter
-        assert weight.grad.abs().sum() > 0, parameter
+    quantized = quantizer(features(2000).view(10, 200, CHANNELS).requires_grad_())
+    (quantized.vectors.square().mean() + quantized.loss).backward()
     frozen = {k: v.clone() for k, v in quantizer.state_dict().items() if k.rpartition(".")[2] in FROZEN}
     assert len(frozen) == sum(isinstance(part, SimVq | FrozenBank) for part in quantizer.modules())
     if name not in WITHOUT_WEIGHTS:
@@ -195,16 +105,7 @@ def test_all_that_should_learn_does_and_nothing_else(name):
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in WITHOUT_WEIGHTS])
 def test_it_learns(name):
-    quantizer = build(name, started=False)
-    optimizer = torch.optim.Adam(quantizer.parameters(), 0.02)
-    z = features(600).view(6, 100, CHANNELS)
-    for _ in range(100):
-        quantized = quantizer(z)
-        error = (quantized.vectors - z).square().mean()
-        optimizer.zero_grad()
-        (error + quantized.loss).backward()
-        optimizer.step()
-    assert error < 0.75 * z.square().mean()
+    laws.learns(case(name))
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in SEVERAL])
@@ -215,49 +116,6 @@ def test_the_gradient_goes_straight_through(name):
     (through,) = torch.autograd.grad((quantizer(z).vectors * weight).sum(), z)
     (around,) = torch.autograd.grad((quantizer.leave(quantizer._inside(z)) * weight).sum(), z)
     torch.testing.assert_close(through, around)
-
-
-@every
-def test_what_is_not_active_has_no_influence(name):
-    quantizer = build(name)
-    z = features(100).view(2, 50, CHANNELS).requires_grad_()
-    quantized = quantizer(z, torch.tensor([0, quantizer.codebooks]))
-    (quantized.vectors.square().sum() + quantized.loss).backward()
-    assert not z.grad[0].any()
-    assert z.grad[1].any()
-    quantized = quantizer(z, torch.tensor([0, 0]))
-    assert quantized.loss.abs() == 0
-    assert not quantized.vectors.any()
-
-
-@every
-def test_evaluation_teaches_nothing(name):
-    quantizer = build(name).eval()
-    before = {k: v.clone() for k, v in quantizer.state_dict().items()}
-    quantizer(features(100).view(2, 50, CHANNELS))
-    assert all(torch.equal(v, before[k]) for k, v in quantizer.state_dict().items())
-
-
-@every
-def test_frames_that_are_no_numbers_do_not_spoil_the_counts(name):
-    quantizer = build(name)
-    z = features(100).view(2, 50, CHANNELS)
-    z[0, :5] = float("nan")
-    codes = quantizer(z).codes
-    assert codes.min() >= 0
-    assert codes.max() < quantizer.size
-    usage = quantizer(features(100).view(2, 50, CHANNELS)).usage
-    assert ((usage > 0) & (usage <= 1)).all()
-
-
-@every
-def test_weights_carry_all_that_makes_the_codes(name):
-    first, second = build(name).eval(), QUANTIZERS.build(CASES[name], channels=CHANNELS).eval()
-    second.load_state_dict(first.state_dict())
-    z = features(60).view(2, 30, CHANNELS)
-    codes = first.vectors_to_codes(z)
-    assert torch.equal(codes, second.vectors_to_codes(z))
-    assert torch.equal(first.codes_to_vectors(codes), second.codes_to_vectors(codes))
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if isinstance(build(name, False), Lookup)])
@@ -284,54 +142,16 @@ def test_the_code_is_that_of_the_nearest_corner_of_the_grid(name):
     assert torch.equal(quantizer.vectors_to_codes(z)[..., 0], distance.argmin(-1))
 
 
-class _Both(torch.nn.Module):
-    def __init__(self, quantizers):
-        super().__init__()
-        self.quantizers = torch.nn.ModuleList(quantizers)
-
-    def forward(self, z, codes):
-        found = [q.vectors_to_codes(z) for q in self.quantizers]
-        return found, [q.codes_to_vectors(c) for q, c in zip(self.quantizers, codes, strict=True)]
-
-
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported():
     """What one graph with all quantizers makes of features, beside what torch makes of them: by name."""
-    quantizers = {name: build(name).eval() for name in CASES}
-    path = tmp_path_factory.mktemp("graph") / "both.onnx"
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("frames")
-    books = [torch.export.Dim(f"books{i}", max=q.codebooks) for i, q in enumerate(quantizers.values())]
-    axes = [{0: batch, 1: length} | ({2: books[i]} if q.codebooks > 1 else {}) for i, q in enumerate(quantizers.values())]
-    codes = [torch.zeros(2, 6, q.codebooks).long() for q in quantizers.values()]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            _Both(quantizers.values()),
-            (torch.randn(2, 6, CHANNELS), codes),
-            str(path),
-            dynamic_shapes=({0: batch, 1: length}, axes),
-            opset_version=20,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    z = features(3 * 11).view(3, 11, CHANNELS)
-    given = [q.vectors_to_codes(z)[..., : max(1, q.codebooks - 1)] for q in quantizers.values()]
-    names = [i.name for i in session.get_inputs()]
-    got = session.run(None, dict(zip(names, [z.numpy(), *(g.numpy() for g in given)], strict=True)))
-    codes, vectors = got[: len(quantizers)], got[len(quantizers) :]
-    return {
-        name: (codes[i], q.vectors_to_codes(z).numpy(), vectors[i], q.codes_to_vectors(given[i]).detach().numpy())
-        for i, (name, q) in enumerate(quantizers.items())
-    }
+    found = laws.exported([build(name).eval() for name in CASES], case("vq"))
+    return dict(zip(CASES, found, strict=True))
 
 
 @every
 def test_the_exported_graph_finds_the_same(name, exported):
-    codes, own_codes, vectors, own_vectors = exported[name]
-    assert np.array_equal(codes, own_codes)
-    np.testing.assert_allclose(vectors, own_vectors, rtol=1e-4, atol=1e-4)
+    laws.graph_agrees(exported[name])
 
 
 def _train(names, batches):

@@ -67,4 +67,4 @@ class Coder(abc.ABC):
         return None
 
 
-CODERS: Registry[Coder] = Registry("codec")
+CODERS: Registry[Coder] = Registry("codec", outside=True)

@@ -29,11 +29,12 @@ from mixcodec.evaluate.compare.score import METRICS, Clips
 from mixcodec.evaluate.compare.trial import CHECKPOINT, Task, failed, run_trial, train_shared
 from mixcodec.evaluate.compare.variants import Variant
 from mixcodec.evaluate.metrics import METRICS as ALL_METRICS
-from mixcodec.evaluate.run import end_with_parent
+from mixcodec.evaluate.run import begin_work
 from mixcodec.extras import need_package
 from mixcodec.registry import nearest
 from mixcodec.train import Recipe
 from mixcodec.train.loop import revision
+from mixcodec.train.precision import settled
 
 PARTS: dict[str, Callable[[Plan], list[Variant]]] = {
     "quantizers": lambda plan: quantizer_variants(plan.recipe.codec, plan.kinds),
@@ -109,6 +110,7 @@ def compare(plan: Plan, out: Path, tell: Tell = lambda _: None) -> Comparison:
         told = f"codebooks_from is {plan.recipe.codebooks_from}, but the codebooks need steps: the recipe has {plan.recipe.steps}"
         raise ConfigError(told)
     deadline = time.monotonic() + 60 * plan.minutes
+    plan = dataclasses.replace(plan, recipe=settled(plan.recipe), others=tuple(map(settled, plan.others)))
     variants = PARTS[plan.part](plan)
     data = open_data(plan.recipe.data)
     plan.clips.waves(data)  # a clip that cannot be read is told at once
@@ -219,7 +221,7 @@ def _pooled(tasks: dict[str, Task], jobs: int, deadline: float, left: dict[str, 
     left |= tasks
     waiting = list(tasks)
     running: dict[concurrent.futures.Future[Row], str] = {}
-    with concurrent.futures.ProcessPoolExecutor(max(1, min(jobs, len(tasks))), context, end_with_parent, (os.getpid(),)) as pool:
+    with concurrent.futures.ProcessPoolExecutor(max(1, min(jobs, len(tasks))), context, begin_work, (os.getpid(),)) as pool:
         try:
             while waiting or running:
                 while waiting and len(running) < jobs and time.monotonic() < deadline:
@@ -247,6 +249,8 @@ def checked(plan: Plan) -> Plan:
         raise UsageError(f"--minutes is {plan.minutes:g}, but must not be negative")
     if not plan.seeds or min(plan.seeds) < 0 or len(set(plan.seeds)) < len(plan.seeds):
         raise UsageError("--seeds are whole numbers from 0 up, each once")
+    if any(recipe.hours for recipe in (plan.recipe, *plan.others)):
+        raise UsageError("hours has no meaning in a comparison, in which all take the same steps: leave it out, give --steps")
     if plan.clips.count < 1 or not 0.5 <= plan.clips.seconds <= 60:
         raise UsageError("--clips is at least 1, and --clip-seconds from 0.5 to 60")
     return plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -60,14 +61,14 @@ class Clips:
             return {f"held-out-{i:03d}": wave for i, wave in enumerate(cut)}
         found = {}
         for name in self.names:
-            wave, own = read_audio(Path(self.root).expanduser() / name)
+            wave, own = read_audio(Path(os.path.expanduser(self.root)) / name)
             found[name] = resample(wave if wave.ndim == 1 else wave.mean(0, dtype=np.float32), own, rate)
         return found
 
 
 def listed_names(listed: Path, root: Path) -> tuple[str, ...]:
     """The clips that a list names. Raises DataError where it cannot be read, or a clip is not below `root`."""
-    return tuple(clip.name for clip in find_clips(root.expanduser(), listed))
+    return tuple(clip.name for clip in find_clips(Path(os.path.expanduser(root)), listed))
 
 
 def score(net: CodecNet, data: Data, clips: Clips) -> dict[str, Any]:

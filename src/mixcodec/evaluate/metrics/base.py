@@ -113,4 +113,4 @@ def explained(note: str, scales: Iterable[Scale]) -> str:
     return " ".join(part for part in (note, FOLLOWED if any(scale.followed for scale in scales) else "") if part)
 
 
-METRICS: Registry[Metric] = Registry("metric")
+METRICS: Registry[Metric] = Registry("metric", outside=True)

@@ -9,4 +9,4 @@ from mixcodec.registry import Registry
 Outputs = Sequence[tuple[torch.Tensor, Sequence[torch.Tensor]]]
 """Of each part: scores, features."""
 
-DISCRIMINATORS: Registry[torch.nn.Module] = Registry("discriminator")
+DISCRIMINATORS: Registry[torch.nn.Module] = Registry("discriminator", outside=True)

@@ -29,7 +29,7 @@ class ChannelMixer(torch.nn.Module):
 
 
 MOST = 1024  # times as many hidden channels as channels
-CHANNELS: Registry[ChannelMixer] = Registry("channel mixer")
+CHANNELS: Registry[ChannelMixer] = Registry("channel mixer", outside=True)
 
 
 def hidden_channels(channels: int, expansion: float) -> int:

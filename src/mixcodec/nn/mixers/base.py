@@ -176,4 +176,4 @@ def _held_against(asked: Mapping[str, Any], kind: str, mixer: Mixer) -> Mixer:
     return mixer
 
 
-MIXERS = Mixers("mixer")
+MIXERS = Mixers("mixer", outside=True)

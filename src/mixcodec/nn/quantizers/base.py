@@ -66,4 +66,4 @@ class Quantizer(torch.nn.Module):
         raise NotImplementedError
 
 
-QUANTIZERS: Registry[Quantizer] = Registry("quantizer")
+QUANTIZERS: Registry[Quantizer] = Registry("quantizer", outside=True)

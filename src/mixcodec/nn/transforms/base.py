@@ -44,4 +44,4 @@ class Transform(torch.nn.Module):
         return self.synthesise(frames, self.synthesis_state(len(frames)))[0]
 
 
-TRANSFORMS: Registry[Transform] = Registry("transform")
+TRANSFORMS: Registry[Transform] = Registry("transform", outside=True)
