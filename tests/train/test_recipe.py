@@ -50,6 +50,9 @@ def test_any_field_can_be_overridden():
         ("loss.windows=[a, b, c]", "whole numbers"),
         ("adversary.every=0", "must be positive"),
         ("out=runs/{nme}", "only {name}"),
+        ("out=runs/caf\udce9", r"out is 'runs/caf\\udce9', but must be UTF-8"),
+        ("hours=-1", "hours is -1"),
+        ("initial=3", "initial is 3, but must be of type str"),
     ],
 )
 def test_a_wrong_override_says_what_is_wrong(override, message):

@@ -76,14 +76,16 @@ def check_mixer(
     """
     config = {"kind": config} if isinstance(config, str) else dict(config)
     mixer = Case(config, channels=channels).build()
-    cases = [Case(config, grid, channels) for grid in (grids or [GRIDS[rank] for rank in mixer.grid_ranks])]
     laws: list[tuple[str, Callable[[], object]]] = []
-    for case in cases:
-        own = [*LAWS, *(CAUSAL_LAWS if mixer.causal else CENTRED_LAWS)]
-        if exported:
-            own.append(exported_step_is_step if mixer.causal else exported_form_is_form)
+    for grid in grids or [GRIDS[rank] for rank in mixer.grid_ranks]:
+        made = {"size": math.prod(grid)} if not mixer.causal and "size" in config and mixer.exports == MADE else {}
+        case = Case({**config, **made}, grid, channels)
+        streams = mixer.causal and len(grid) == 1
+        own = [*LAWS, *(() if mixer.causal else CENTRED_LAWS), *(CAUSAL_LAWS if streams else ())]
+        if exported and (streams or not mixer.causal):
+            own.append(exported_step_is_step if streams else exported_form_is_form)
         laws += [(f"{law.__name__} (grid {'x'.join(map(str, case.grid))})", partial(law, case)) for law in own]
-        if mixer.causal:
+        if streams:
             laws += [(f"forward_is_step, cut at {cuts}", partial(forward_is_step, case, cuts)) for cuts in CUTS]
     kind = str(config["kind"])
     laws.append(("form_is_an_option", partial(form_is_an_option, kind, channels)))
@@ -421,10 +423,16 @@ SMALL_GRIDS = {1: (12,), 2: (4, 5), 3: (2, 3, 4)}
 def form_runs_or_says_why(config: Mapping[str, Any], causal: bool, rank: int, channels: int) -> bool:
     """Every kind can be asked for any form: it runs, or an error says why there is none. Gives whether it is there.
 
-    `channels` should divide by much: by twice the heads, and by each rank.
+    `channels` should divide by much: by twice the heads, and by each rank. Where the options don't suit the form, it is asked for
+    with those that the kind has by default.
     """
     grid = SMALL_GRIDS[rank]
-    asked = {**config, "causal": causal, "rank": rank}
+    form = {"causal": causal, "rank": rank}
+    asked = {**config, **form}
+    try:
+        MIXERS.build(asked, channels=channels)
+    except ConfigError as error:
+        asked = asked if re.search(WHY, str(error)) else {"kind": config["kind"], **form}
     try:
         mixer = MIXERS.build(asked, channels=channels).eval()
         if not causal and "size" in asked and mixer.exports == MADE:  # its weights are made for a number of tokens

@@ -72,7 +72,7 @@ def decide(recipe: Recipe, kept: str | None = None, timer: Timer | None = None) 
     slow = False
     if name == AUTO or name.startswith("bf16"):
         timing = (timer or measured)(device_type(recipe.accelerator), recipe.threads)
-        times = f"a block takes {1000 * timing.float32:.3g} ms in float32 and {1000 * timing.bf16:.3g} ms in bf16 here"
+        times = f"a block takes {_ms(timing.float32)} in float32 and {_ms(timing.bf16)} in bf16 here"
         if name == AUTO:
             name, because = HALF if timing.gain >= WORTH else FLOAT, times
         elif slow := timing.gain * WORTH <= 1:
@@ -80,6 +80,10 @@ def decide(recipe: Recipe, kept: str | None = None, timer: Timer | None = None) 
     if recipe.devices > 1:
         os.environ[SHARED] = name
     return Precision(name, f"precision {name}: {because}", slow)
+
+
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:.{0 if seconds > 0.01 else 1}f} ms"
 
 
 def settled(recipe: Recipe, timer: Timer | None = None) -> Recipe:

@@ -172,6 +172,8 @@ class Recipe:
             raise ConfigError(f"name is {self.name!r}, which no model can have; use letters, digits, '-', '_' and '.'")
         if self.out.replace("{name}", "").count("{"):
             raise ConfigError(f"out is {self.out!r}, in which only {{name}} may stand in braces")
+        if self.out.encode(errors="ignore").decode() != self.out:
+            raise ConfigError(f"out is {self.out!r}, but must be UTF-8: TensorBoard writes into no other folder")
         if self.accelerator not in ACCELERATORS:
             raise ConfigError(f"accelerator is {self.accelerator!r}: {nearest(self.accelerator, ACCELERATORS)}")
         if self.learns not in LEARNERS:
