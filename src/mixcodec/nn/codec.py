@@ -148,8 +148,8 @@ class CodecNet(torch.nn.Module):
         return self.quantizer.vectors_to_codes(latents), scoped("transform", transform) | scoped("net", net)
 
     def decoder_state(self, batch: int) -> State:
-        states = {"net": self.decoder.initial_state(batch)}
-        states |= {"head": self.head.initial_state(batch)} if self.head else {"transform": self.transform.synthesis_state(batch)}
+        edge = {"head": self.head.initial_state(batch)} if self.head else {"transform": self.transform.synthesis_state(batch)}
+        states = edge | {"net": self.decoder.initial_state(batch)}
         return {name: t for prefix, state in states.items() for name, t in scoped(prefix, state).items()}
 
     def decode(self, codes: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
