@@ -113,7 +113,7 @@ def test_signals_leave_nothing(shell, tiny_model, name):
     child = subprocess.Popen(call, env={**os.environ, "PYTHONPATH": SOURCE}, stderr=subprocess.PIPE)
     wait_for_temporary(child)
     child.send_signal(getattr(signal, f"SIG{name}"))
-    assert child.wait(10) == 128 + getattr(signal, f"SIG{name}")
+    assert child.wait(60) == 128 + getattr(signal, f"SIG{name}")
     assert child.stderr.read() == (b"mixcodec: interrupted\n" if name == "INT" else b"")
     assert set(os.listdir()) == before
 
@@ -160,7 +160,7 @@ def test_a_signal_does_not_wait_for_who_should_read(shell, tiny_model):
         fcntl.ioctl(reader, termios.FIONREAD, waiting)
         time.sleep(0.05)
     child.send_signal(signal.SIGTERM)
-    assert child.wait(10) == 128 + signal.SIGTERM
+    assert child.wait(60) == 128 + signal.SIGTERM
     os.close(reader)
 
 

@@ -295,7 +295,7 @@ def test_opening_what_cannot_be_opened(talk, tiny_codec, make_model, tmp_path):
         other.open("talk.mxc")
     damaged("talk.mxc", {5})
     with tiny_codec.open("bad.mxc") as file:
-        assert file.read(10.0, 11.0).shape == (16000,)
+        assert file.read(2.0, 3.0).shape == (16000,)  # nothing of packet 5 is needed
         with pytest.raises(BitstreamError, match="packet 5"):
             file.read(5.0, 6.0)
 
