@@ -184,6 +184,16 @@ def test_auxiliary_is_least_for_the_truth():
     assert values["wrong"] > values["right"] + 5
 
 
+def test_pitch_is_taught_at_the_time_of_each_step():
+    """Two steps a frame of 10 ms are taught by every second value of a track with one each 5 ms."""
+    head = Harmonic(320, RATE, width=8, stages=[], steps=2, overlap=2)
+    truth = 100.0 * 2 ** (torch.arange(41) / 40)[None]
+    bins = torch.log2(truth[:, ::2][:, :20] / head.lowest) * head.per_octave
+    scores = -0.5 * (torch.arange(head.pitches) - bins[..., None]) ** 2, torch.full((1, 20), 9.0)
+    head._pitch_scores = lambda features: scores
+    assert float(head.auxiliary(torch.zeros(1, 10, head.inputs), truth)["pitch"]) < 1.5
+
+
 @pytest.mark.parametrize(
     ("form", "told"),
     [

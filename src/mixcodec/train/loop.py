@@ -340,11 +340,14 @@ class Trainer:
         for name, listener in self.listeners.items():
             with self.fabric.autocast():
                 terms[name] = listener(heard[:: weights.recognition_every], target[:: weights.recognition_every])
-        if weights.pitch and self.ema.head and pitch is not None:
-            terms |= self.net.module.head.auxiliary(decoded, pitch)
         shares = {name: getattr(weights, name) for name in terms}
         values = {name: term.detach() for name, term in terms.items()}
         values |= {"commitment": commitment.detach(), "usage": usage.detach().min()}
+        beside = weights.commitment * commitment  # what is not a loss of the wave, so nothing for the balancer
+        if weights.pitch and self.ema.head and pitch is not None:
+            for name, term in self.net.module.head.auxiliary(decoded, pitch).items():
+                beside = beside + getattr(weights, name) * term
+                values[name] = term.detach()
         if self.step >= adversary.begin and self.step % adversary.every == 0:
             size = min(round(adversary.crop_seconds * recipe.data.sample_rate), heard.shape[1])
             at = int(torch.randint(heard.shape[1] - size + 1, ()))
@@ -360,9 +363,9 @@ class Trainer:
             values |= {"generator": fooled.detach(), "feature": matched.detach()}
         if self.balancer:
             pull = self.balancer.gradient(terms, heard)
-            loss = weights.commitment * commitment + (estimate * pull).sum()  # whose gradient at the wave is the pull
+            loss = beside + (estimate * pull).sum()  # whose gradient at the wave is the pull
         else:
-            loss = weights.commitment * commitment + sum(shares[name] * term for name, term in terms.items())
+            loss = beside + sum(shares[name] * term for name, term in terms.items())
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         values |= {"loss": loss.detach(), "gradient": self._descend(self.net, self.optimizer)}

@@ -5,6 +5,8 @@ import torch
 from mixcodec.nn.state import State
 from mixcodec.registry import Registry
 
+PITCH_SECONDS = 0.005
+
 
 class Head(torch.nn.Module):
     """Features (B, T, inputs) -> wave (B, T * hop), `delay` samples behind the encoder's input, in blocks with carried state.
@@ -30,8 +32,8 @@ class Head(torch.nn.Module):
     def auxiliary(self, x: torch.Tensor, pitch: torch.Tensor) -> dict[str, torch.Tensor]:
         """Losses, by name, of what the head reads from its features x (B, T, inputs) on the way to the wave, beside the truth.
 
-        `pitch` (B, N) is the fundamental frequency in Hz, 0 where there is none, at each `PITCH_HOP`-th of the samples that the
-        encoder was given.
+        `pitch` (B, N) is the fundamental frequency in Hz, 0 where there is none, every `PITCH_SECONDS` of what the encoder was
+        given.
         """
         return {}
 

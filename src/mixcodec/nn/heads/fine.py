@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from mixcodec.errors import ConfigError
-from mixcodec.nn.heads.base import HEADS, Head
+from mixcodec.nn.heads.base import HEADS, PITCH_SECONDS, Head
 from mixcodec.nn.heads.source import CYCLE, PERIOD, looped_noise, noise_tables, pulses, since_onset
 from mixcodec.nn.metaformer import Stack
 from mixcodec.nn.mixers.scan import wide
@@ -284,9 +284,11 @@ class Harmonic(Fine):
 
     def auxiliary(self, x: torch.Tensor, pitch: torch.Tensor) -> dict[str, torch.Tensor]:
         """`pitch`: cross-entropy of the pitch's class (its neighbours count too) where it is voiced, and of voicing."""
-        features, _ = self._finer(x[..., 2 * self.low :], self.initial_state(x.shape[0]))
+        features, _ = self._finer(x[..., 2 * self.low :], {"feature": x.new_zeros(x.shape[0], 1, self.width)})
         scores, voiced = self._pitch_scores(features)
-        truth = pitch[:, : scores.shape[1]]
+        ends = torch.arange(scores.shape[1], device=x.device) * self.fine + self.window - self.delay  # of the steps' windows
+        at = (ends / (PITCH_SECONDS * self.sample_rate)).round().long()
+        truth = pitch[:, at[at < pitch.shape[1]]]
         scores, voiced = scores[:, : truth.shape[1]], voiced[:, : truth.shape[1]]
         sounding = (truth > 0).to(scores)
         bin = torch.log2(truth.clamp(min=self.lowest) / self.lowest) * self.per_octave
